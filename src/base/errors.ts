@@ -95,6 +95,8 @@ export const errors = {
   serverOutOfSync: () =>
     fatal('08P01', 'server sent what nobody had asked for', { hint: 'The server connection was closed.' }),
   serverClosedByPooler: (why: string) => fatal('57P01', `server connection closed: ${why}`),
+  connectFailed: (reason: string) =>
+    fatal('08006', `connection to the server failed: ${reason}`, { hint: 'The pooler is fine; PostgreSQL is not.' }),
   serverUnavailable: (reason: string) =>
     fatal('08006', `server login has been failing, cached error: ${reason} (server_login_retry)`),
   serverRejectedParameter: (detail: string) => fatal('22023', 'invalid server parameter', { detail }),

@@ -46,7 +46,10 @@ export interface Transport {
   writeCopy(buffer: Buffer, from: number, to: number): WriteResult;
   pause(): void;
   resume(): void;
-  /** Reads go to fresh memory from now on: the old buffer belongs to whoever still points into it. */
+  /** Somebody points into the last chunk's memory: nothing may be read into it before `endLoan`, or ever after a swap. */
+  lend(): void;
+  endLoan(): void;
+  /** Reads go to fresh memory from now on: the old buffer belongs to whoever points into it. Only during a callback with data. */
   swapReadBuffer(): void;
   /** FIN after what is queued; reading goes on. */
   end(): void;

@@ -1,0 +1,312 @@
+/**
+ * How one client proves who it is: what to ask, what its answers are worth, and the verdict. It knows neither sockets
+ * nor the framing of messages, and cannot tell whether a database exists.
+ *
+ * Whether a user exists must not show before a password is proven: who is unknown is asked the same questions, costs
+ * the same work, and fails at the end in the same way. What remains visible: the first SCRAM login of a user whose
+ * password is stored in plain text waits once for its key, and with both verifiers and other secrets in one source
+ * `auth_type=md5` asks differently (as in PostgreSQL).
+ *
+ * Steps go to `onStep`, at once where nothing has to be waited for. After a step that is not `continue`, and after
+ * `abandon()`, there are no more.
+ */
+import { timingSafeEqual } from 'node:crypto';
+import type { Environment } from '../base/environment.ts';
+import type { DerivedKeys } from './derived-keys.ts';
+import { parsePasswordMessage, parseSaslInitialResponse } from './password-message.ts';
+import {
+  createNonce,
+  DEFAULT_SCRAM_ITERATIONS,
+  MAX_SCRAM_ITERATIONS,
+  SCRAM_SHA_256,
+  scramKeys,
+  sha256,
+} from './scram-messages.ts';
+import { ScramServer, type ScramServerFailure } from './scram-server.ts';
+import { isUsable, type Md5Secret, md5Hash, md5Response, type ScramSecret, type Secret } from './secret.ts';
+import type { SecretSource } from './secret-source.ts';
+
+export type AuthType = 'any' | 'trust' | 'plain' | 'md5' | 'scram-sha-256';
+
+/** An Authentication… message to the client. */
+export type AuthenticationRequest =
+  | { readonly type: 'ok' }
+  | { readonly type: 'cleartext' }
+  | { readonly type: 'md5'; readonly salt: Buffer }
+  | { readonly type: 'sasl'; readonly mechanisms: readonly string[] }
+  | { readonly type: 'saslContinue'; readonly data: Buffer }
+  | { readonly type: 'saslFinal'; readonly data: Buffer };
+
+/** For the log. The client hears the same in all cases. */
+export type RefusalReason =
+  | ScramServerFailure
+  | 'no such user'
+  | 'no usable secret for this auth_type'
+  | 'empty password'
+  | 'malformed password message'
+  | 'unknown SASL mechanism'
+  | 'password message out of order';
+
+export type AuthenticationStep =
+  /** Send `request`; the client's next `p` message goes to `receive`. */
+  | { readonly outcome: 'continue'; readonly request: AuthenticationRequest }
+  | {
+      readonly outcome: 'accepted';
+      /** In this order; the last one is `ok`. */
+      readonly requests: readonly AuthenticationRequest[];
+      /** What is stored for the user; null with `any`, which does not look. */
+      readonly secret: Secret | null;
+      /** From a SCRAM exchange, for a login at a server with the very same verifier. */
+      readonly clientKey: Buffer | null;
+    }
+  /** Send the one error for all (28P01) and close. */
+  | { readonly outcome: 'refused'; readonly reason: RefusalReason }
+  /** It could not be found out: the source or the platform failed. */
+  | { readonly outcome: 'failed'; readonly error: unknown };
+
+export interface AuthenticatorOptions {
+  readonly authType: AuthType;
+  readonly userName: string;
+  readonly source: SecretSource;
+  /** One for all authenticators of a process. */
+  readonly keys: DerivedKeys;
+  readonly environment: Pick<Environment, 'randomBytes'>;
+  readonly onStep: (step: AuthenticationStep) => void;
+}
+
+type State = 'new' | 'busy' | 'password' | 'md5-response' | 'sasl-initial' | 'sasl-first' | 'sasl-final' | 'over';
+
+/** `busy` is any wait of our own; a message that comes then is out of order. Nothing leaves `over`. */
+const MOVES: Readonly<Record<State, readonly State[]>> = {
+  new: ['busy', 'password', 'md5-response', 'sasl-initial', 'over'],
+  busy: ['password', 'md5-response', 'sasl-initial', 'sasl-final', 'over'],
+  password: ['busy', 'over'],
+  'md5-response': ['over'],
+  'sasl-initial': ['busy', 'sasl-first', 'sasl-final', 'over'],
+  'sasl-first': ['busy', 'sasl-final', 'over'],
+  'sasl-final': ['over'],
+  over: [],
+};
+
+interface Move {
+  readonly to: State;
+  readonly step: AuthenticationStep;
+}
+
+export class Authenticator {
+  readonly #options: AuthenticatorOptions;
+  #state: State = 'new';
+  /** As the source has it. */
+  #secret: Secret | null = null;
+  /** The same, or null if it proves nothing: then the exchange is a mock, which nobody can win. */
+  #proof: Secret | null = null;
+  #md5Salt: Buffer | null = null;
+  #scram: ScramServer | null = null;
+
+  constructor(options: AuthenticatorOptions) {
+    this.#options = options;
+  }
+
+  /** Looks the user up and asks the first question. To be called once. */
+  start(): void {
+    const { authType, source, userName } = this.#options;
+    if (this.#state !== 'new' && this.#state !== 'over') throw new Error('authentication has begun');
+    this.#run(() => {
+      if (authType === 'any') return accept([], null, null);
+      const secret = source.lookup(userName);
+      if (secret instanceof Promise) return secret.then((found) => this.#begin(authType, found));
+      return this.#begin(authType, secret);
+    });
+  }
+
+  /** Takes in the body of a `p` message; it may be a view that dies when this returns. */
+  receive(body: Buffer): void {
+    this.#run(() => {
+      switch (this.#state) {
+        case 'password':
+          return this.#checkPassword(parsePasswordMessage(body));
+        case 'md5-response':
+          return this.#checkMd5Response(parsePasswordMessage(body));
+        case 'sasl-initial':
+          return this.#saslInitial(body);
+        case 'sasl-first':
+          return this.#saslFirst(Buffer.from(body));
+        case 'sasl-final':
+          return this.#saslFinal(body);
+        case 'new':
+        case 'busy':
+        case 'over':
+        default:
+          return refuse('password message out of order');
+      }
+    });
+  }
+
+  /** The client is gone: no further step. */
+  abandon(): void {
+    this.#state = 'over';
+  }
+
+  /** Performs a computation, at once or when its promise is done, and reports what came of it. */
+  #run(compute: () => Move | Promise<Move>): void {
+    if (this.#state === 'over') return;
+    let move: Move | Promise<Move>;
+    try {
+      move = compute();
+    } catch (error) {
+      move = fail(error);
+    }
+    if (move instanceof Promise) {
+      this.#become('busy');
+      void this.#reportLater(move);
+    } else {
+      this.#report(move);
+    }
+  }
+
+  async #reportLater(pending: Promise<Move>): Promise<void> {
+    let move: Move;
+    try {
+      move = await pending;
+    } catch (error) {
+      move = fail(error);
+    }
+    this.#report(move);
+  }
+
+  #report({ to, step }: Move): void {
+    // The client left, or was refused, while we were waiting.
+    if (this.#state === 'over') return;
+    this.#become(to);
+    this.#options.onStep(step);
+  }
+
+  #become(next: State): void {
+    if (!MOVES[this.#state].includes(next)) throw new Error(`authentication cannot go from ${this.#state} to ${next}`);
+    this.#state = next;
+  }
+
+  #begin(authType: Exclude<AuthType, 'any'>, secret: Secret | null): Move {
+    const { userName, source, environment } = this.#options;
+    this.#secret = secret;
+    this.#proof = secret !== null && isUsable(secret, userName) ? secret : null;
+    if (authType === 'trust') return secret === null ? refuse('no such user') : accept([], secret, null);
+    if (authType === 'plain') return ask('password', { type: 'cleartext' });
+    // A verifier cannot check MD5; as PgBouncer does, ask for what it can check.
+    if (authType === 'md5' && (this.#proof?.kind ?? source.usualKind) !== 'scram') {
+      this.#md5Salt = environment.randomBytes(4);
+      return ask('md5-response', { type: 'md5', salt: this.#md5Salt });
+    }
+    return ask('sasl-initial', { type: 'sasl', mechanisms: [SCRAM_SHA_256] });
+  }
+
+  async #checkPassword(password: Buffer | null): Promise<Move> {
+    if (password === null) return refuse('malformed password message');
+    if (password.length === 0) return refuse('empty password');
+    const { keys, userName } = this.#options;
+    const proof = this.#proof;
+    if (proof?.kind === 'scram' && proof.iterations <= MAX_SCRAM_ITERATIONS) {
+      return (await matchesVerifier(password, proof, keys)) ? this.#accept([], null) : this.#refuseProof();
+    }
+    if (proof?.kind === 'plain' && equalInConstantTime(password, Buffer.from(proof.password))) {
+      return this.#accept([], null);
+    }
+    if (proof?.kind === 'md5' && equalInConstantTime(md5Hash(password, userName), proof.hash)) {
+      return this.#accept([], null);
+    }
+    // Every refusal costs one derivation, whatever is stored, or nothing.
+    await keys.saltedPassword(password.toString(), keys.saltOf(userName), DEFAULT_SCRAM_ITERATIONS);
+    return this.#refuseProof();
+  }
+
+  #checkMd5Response(response: Buffer | null): Move {
+    if (response === null) return refuse('malformed password message');
+    if (response.length === 0) return refuse('empty password');
+    const { userName } = this.#options;
+    const proof = this.#proof;
+    const mock: Md5Secret = { kind: 'md5', hash: md5Hash('', userName) };
+    const secret = proof === null || proof.kind === 'scram' ? mock : proof;
+    const equal = equalInConstantTime(response, md5Response(userName, secret, this.#md5Salt!));
+    return equal && secret !== mock ? this.#accept([], null) : this.#refuseProof();
+  }
+
+  #saslInitial(body: Buffer): Move | Promise<Move> {
+    const initial = parseSaslInitialResponse(body);
+    if (initial === null) return refuse('malformed password message');
+    if (initial.mechanism !== SCRAM_SHA_256) return refuse('unknown SASL mechanism');
+    if (initial.data !== null) return this.#saslFirst(initial.data);
+    return ask('sasl-first', { type: 'saslContinue', data: Buffer.alloc(0) });
+  }
+
+  #saslFirst(clientFirst: Buffer): Move | Promise<Move> {
+    const { keys, userName } = this.#options;
+    const proof = this.#proof;
+    if (proof?.kind === 'scram') return this.#challenge(clientFirst, proof, false);
+    if (proof?.kind === 'plain') {
+      const secret = keys.scramSecret(userName, proof.password, DEFAULT_SCRAM_ITERATIONS);
+      return secret.then((derived) => this.#challenge(clientFirst, derived, false));
+    }
+    // Nobody, or an MD5 hash, from which no verifier can be made.
+    return this.#challenge(clientFirst, keys.mockSecret(userName, DEFAULT_SCRAM_ITERATIONS), true);
+  }
+
+  #challenge(clientFirst: Buffer, secret: ScramSecret, doomed: boolean): Move {
+    this.#scram = new ScramServer({ secret, doomed, nonce: createNonce(this.#options.environment) });
+    const answer = this.#scram.clientFirst(clientFirst);
+    return answer.ok ? ask('sasl-final', { type: 'saslContinue', data: answer.message }) : refuse(answer.reason);
+  }
+
+  #saslFinal(clientFinal: Buffer): Move {
+    const answer = this.#scram!.clientFinal(clientFinal);
+    if (answer.ok) return this.#accept([{ type: 'saslFinal', data: answer.message }], answer.clientKey);
+    return answer.reason === 'wrong password' ? this.#refuseProof() : refuse(answer.reason);
+  }
+
+  #accept(requests: readonly AuthenticationRequest[], clientKey: Buffer | null): Move {
+    // The last line of defence: no path may accept without a secret that proves something.
+    if (this.#proof === null) return this.#refuseProof();
+    return accept(requests, this.#secret, clientKey);
+  }
+
+  /** The log is told why a proof could not succeed. */
+  #refuseProof(): Move {
+    if (this.#secret === null) return refuse('no such user');
+    const isMd5ForScram = this.#options.authType === 'scram-sha-256' && this.#proof?.kind === 'md5';
+    const isTooCostly =
+      this.#options.authType === 'plain' &&
+      this.#proof?.kind === 'scram' &&
+      this.#proof.iterations > MAX_SCRAM_ITERATIONS;
+    if (this.#proof === null || isMd5ForScram || isTooCostly) return refuse('no usable secret for this auth_type');
+    return refuse('wrong password');
+  }
+}
+
+/** Whether a verifier was made from this password. */
+async function matchesVerifier(password: Buffer, verifier: ScramSecret, keys: DerivedKeys): Promise<boolean> {
+  const text = password.toString();
+  const { storedKey } = scramKeys(await keys.saltedPassword(text, verifier.salt, verifier.iterations));
+  // Bytes that are no UTF-8 are read as U+FFFD, so that many passwords would be one.
+  const isText = Buffer.from(text).equals(password);
+  return timingSafeEqual(storedKey, verifier.storedKey) && isText;
+}
+
+function ask(to: State, request: AuthenticationRequest): Move {
+  return { to, step: { outcome: 'continue', request } };
+}
+
+function accept(requests: readonly AuthenticationRequest[], secret: Secret | null, clientKey: Buffer | null): Move {
+  return { to: 'over', step: { outcome: 'accepted', requests: [...requests, { type: 'ok' }], secret, clientKey } };
+}
+
+function refuse(reason: RefusalReason): Move {
+  return { to: 'over', step: { outcome: 'refused', reason } };
+}
+
+function fail(error: unknown): Move {
+  return { to: 'over', step: { outcome: 'failed', error } };
+}
+
+/** Of digests, so that not even the lengths show. */
+function equalInConstantTime(a: Buffer | string, b: Buffer | string): boolean {
+  return timingSafeEqual(sha256(a), sha256(b));
+}

@@ -1,0 +1,378 @@
+/**
+ * One connection from accept to its first ReadyForQuery: negotiation, startup packet, authentication, limits, and the
+ * parameters of a real server. Who the client is gets fixed by its first startup packet. Before a password is proven,
+ * nothing that it is told depends on whether a user, a database or a secret exists.
+ */
+import { type AuthenticationRequest, type AuthenticationStep, Authenticator } from '../auth/authenticator.ts';
+import type { DerivedKeys } from '../auth/derived-keys.ts';
+import type { SecretSource } from '../auth/secret-source.ts';
+import type { ClientCloseReason } from '../base/close-reason.ts';
+import type { Environment } from '../base/environment.ts';
+import { type ErrorReport, errors } from '../base/errors.ts';
+import type { LinkedList } from '../base/linked-list.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Transport, TransportHandler } from '../base/transport.ts';
+import type { Config } from '../config/config.ts';
+import { type PoolSettings, resolvePoolSettings } from '../config/pool-settings.ts';
+import { Farewell } from '../net/farewell.ts';
+import { Wire, type WireReader } from '../net/wire.ts';
+import type { Pool } from '../pool/pool.ts';
+import type { Router } from '../pool/router.ts';
+import type { LoginWaiter } from '../pool/waiter.ts';
+import * as type from '../protocol/message-type.ts';
+import * as message from '../protocol/server-messages.ts';
+import { parseStartupPacket, type StartupPacket, startupPacketLength } from '../protocol/startup-packet.ts';
+import type { ClientRegistry, Login } from './client-registry.ts';
+import { type ClientIdentity, ClientSession } from './client-session.ts';
+import { clientParameters, welcome } from './welcome.ts';
+
+/** What all logins share. */
+export interface LoginContext {
+  readonly environment: Environment;
+  readonly log: Logger;
+  readonly config: Config;
+  readonly router: Router;
+  readonly registry: ClientRegistry;
+  readonly keys: DerivedKeys;
+  readonly secrets: SecretSource;
+}
+
+type LoginState =
+  /** Negotiation and startup packet. */
+  | 'startup'
+  /** The client has been asked something. */
+  | 'authenticating'
+  /** We compute, or wait for the first server's parameters. */
+  | 'waiting'
+  | 'over';
+
+/** PostgreSQL's PG_MAX_AUTH_TOKEN_LENGTH. */
+const MAX_PASSWORD_MESSAGE = 65_535;
+const PASSWORD_HEADER_BYTES = 5;
+
+/** The newest minor version that we speak. */
+const SUPPORTED_MINOR = 0;
+const OPTION_PREFIX = '_pq_.';
+
+/** PostgreSQL's NAMEDATALEN for databases; PgBouncer's limit for users. */
+const MAX_DATABASE_BYTES = 63;
+const MAX_USER_BYTES = 127;
+
+const NO = Buffer.from('N');
+
+const AUTHENTICATION_CODES: Readonly<Record<AuthenticationRequest['type'], number>> = {
+  ok: 0,
+  cleartext: 3,
+  md5: 5,
+  sasl: 10,
+  saslContinue: 11,
+  saslFinal: 12,
+};
+
+export class ClientLogin implements WireReader, Login, LoginWaiter {
+  list: LinkedList<Login> | null = null;
+  previous: Login | null = null;
+  next: Login | null = null;
+  readonly acceptedAtMs: number;
+
+  readonly #context: LoginContext;
+  readonly #wire: Wire;
+  #state: LoginState = 'startup';
+  #isSilent = true;
+  #sslAsked = false;
+  #gssencAsked = false;
+  #identity: ClientIdentity | null = null;
+  #startupParameters: ReadonlyMap<string, string> = new Map();
+  #authenticator: Authenticator | null = null;
+  /** What proves to the client that it is in; it is sent together with what follows. */
+  #acceptance: Buffer[] = [];
+  #pool: Pool | null = null;
+  #limits: PoolSettings | null = null;
+
+  /** `connect` makes the transport of an accepted socket. */
+  constructor(context: LoginContext, connect: (handler: TransportHandler) => Transport) {
+    this.#context = context;
+    this.acceptedAtMs = context.environment.now();
+    this.#wire = new Wire(this, connect);
+    const refusal = context.registry.admitLogin(this);
+    if (refusal !== null) this.#refuse(refusal, 'limit_reached');
+  }
+
+  get isSilent(): boolean {
+    return this.#isSilent;
+  }
+
+  // WireReader
+
+  onConnected(): void {}
+
+  onBytes(buffer: Buffer, start: number, end: number, own: boolean): number {
+    this.#isSilent = false;
+    let at = start;
+    while (at < end) {
+      if (this.#state === 'waiting') {
+        this.#wire.hold();
+        return at;
+      }
+      // Whoever reads now gets the rest of the chunk.
+      if (this.#state === 'over') return this.#wire.reader.onBytes(buffer, at, end, own);
+      const used = this.#state === 'startup' ? this.#onStartup(buffer, at, end) : this.#onPassword(buffer, at, end);
+      if (used === at) return at;
+      at = used;
+    }
+    return at;
+  }
+
+  onDrain(): void {}
+
+  onEnd(): void {
+    this.#end();
+    this.#wire.destroy();
+  }
+
+  onClosed(): void {
+    this.#end();
+    this.#context.registry.onClientGone();
+  }
+
+  // Login
+
+  onLoginTimeout(): void {
+    const serverDown = this.#pool !== null;
+    this.#refuse(serverDown ? errors.clientLoginTimeoutServerDown() : errors.clientLoginTimeout(), 'login_timeout');
+  }
+
+  onEvicted(): void {
+    this.#end();
+    this.#wire.destroy();
+  }
+
+  onShutdown(report: ErrorReport): void {
+    this.#refuse(report, 'shutdown');
+  }
+
+  // LoginWaiter
+
+  onServerParameters(parameters: ReadonlyMap<string, string>): void {
+    this.#finish(parameters);
+    this.#wire.release();
+  }
+
+  onNoServer(report: ErrorReport, reason: ClientCloseReason): void {
+    this.#refuse(report, reason);
+  }
+
+  #onStartup(buffer: Buffer, at: number, end: number): number {
+    const length = startupPacketLength(buffer, at, end);
+    if (length === 'malformed') {
+      this.#refuse(errors.invalidStartupPacket('invalid length of startup packet'), 'startup_refused');
+      return end;
+    }
+    if (length === null || length > end - at) return at;
+    this.#onPacket(parseStartupPacket(buffer, at, at + length), at + length < end);
+    return at + length;
+  }
+
+  /** `followed`: more bytes came together with the packet. */
+  #onPacket(packet: StartupPacket, followed: boolean): void {
+    switch (packet.kind) {
+      case 'ssl':
+        return this.#onNegotiation('SSL', this.#sslAsked, followed);
+      case 'gssenc':
+        return this.#onNegotiation('GSSAPI encryption', this.#gssencAsked, followed);
+      case 'cancel':
+        // No answer, whether the key is anybody's or not.
+        this.#context.registry.cancelKeys.find(packet.key)?.cancel();
+        this.#end();
+        this.#wire.destroy();
+        return;
+      case 'startup':
+        return this.#onStartupMessage(packet.minor, packet.parameters);
+      case 'old-protocol':
+        return this.#refuse(errors.oldProtocol(), 'startup_refused');
+      case 'unsupported':
+        return this.#refuse(errors.unsupportedProtocol(packet.major, packet.minor), 'startup_refused');
+      case 'malformed':
+        return this.#refuse(errors.invalidStartupPacket(packet.why), 'startup_refused');
+    }
+  }
+
+  #onNegotiation(what: 'SSL' | 'GSSAPI encryption', asked: boolean, followed: boolean): void {
+    if (asked) return this.#refuse(errors.repeatedNegotiation(what), 'startup_refused');
+    // Bytes that were sent before the answer could be taken for bytes of the secured stream (CVE-2021-3935).
+    if (followed) return this.#refuse(errors.unencryptedDataAfter(what), 'startup_refused');
+    if (what === 'SSL') this.#sslAsked = true;
+    else this.#gssencAsked = true;
+    this.#wire.send(NO);
+  }
+
+  #onStartupMessage(minor: number, parameters: ReadonlyMap<string, string>): void {
+    const user = parameters.get('user') ?? '';
+    if (user === '') return this.#refuse(errors.noUserName(), 'startup_refused');
+    const database = parameters.get('database') || user;
+    if (Buffer.byteLength(user) > MAX_USER_BYTES || Buffer.byteLength(database) > MAX_DATABASE_BYTES) {
+      return this.#refuse(errors.invalidStartupPacket('name too long'), 'startup_refused');
+    }
+    if (isReplication(parameters.get('replication'))) {
+      return this.#refuse(errors.replicationNotSupported(), 'startup_refused');
+    }
+    this.#identity = Object.freeze({ user, database });
+    this.#startupParameters = parameters;
+    const unknownOptions = [...parameters.keys()].filter((name) => name.startsWith(OPTION_PREFIX));
+    if (minor > SUPPORTED_MINOR || unknownOptions.length > 0) {
+      this.#wire.send(message.negotiateProtocolVersion(SUPPORTED_MINOR, unknownOptions));
+    }
+    this.#authenticate(user);
+  }
+
+  #authenticate(userName: string): void {
+    const { config, secrets, keys, environment } = this.#context;
+    this.#state = 'waiting';
+    this.#authenticator = new Authenticator({
+      authType: config.settings.authType,
+      userName,
+      source: secrets,
+      keys,
+      environment,
+      onStep: (step) => this.#onStep(step),
+    });
+    this.#authenticator.start();
+  }
+
+  #onPassword(buffer: Buffer, at: number, end: number): number {
+    if (end - at < PASSWORD_HEADER_BYTES) return at;
+    const length = buffer.readUInt32BE(at + 1);
+    if (buffer[at] !== type.PASSWORD) {
+      // The first byte of a second startup packet is a zero.
+      const again = buffer[at] === 0;
+      this.#refuse(again ? errors.clientResentStartup() : errors.invalidMessageType(buffer[at]!), 'protocol_violation');
+      return end;
+    }
+    if (length < 4 || length > MAX_PASSWORD_MESSAGE) {
+      this.#refuse(errors.invalidMessageLength(), 'protocol_violation');
+      return end;
+    }
+    const next = at + 1 + length;
+    if (next > end) return at;
+    this.#state = 'waiting';
+    this.#authenticator?.receive(buffer.subarray(at + PASSWORD_HEADER_BYTES, next));
+    return next;
+  }
+
+  #onStep(step: AuthenticationStep): void {
+    // The connection may have ended while something was computed.
+    if (this.#state !== 'waiting') return;
+    switch (step.outcome) {
+      case 'continue':
+        this.#wire.send(authenticationMessage(step.request));
+        this.#state = 'authenticating';
+        this.#wire.release();
+        return;
+      case 'accepted':
+        this.#acceptance = step.requests.map(authenticationMessage);
+        return this.#admit();
+      case 'refused':
+        this.#log('info', { cause: step.reason }, 'login refused');
+        return this.#refuse(errors.authenticationFailed(), 'authentication_failed');
+      case 'failed':
+        this.#log('error', { error: String(step.error) }, 'authentication could not be carried out');
+        return this.#refuse(errors.authenticationFailed(), 'authentication_failed');
+    }
+  }
+
+  /** The client is who it says. From here on errors may be plain. */
+  #admit(): void {
+    const { config, router, registry } = this.#context;
+    const { user, database: name } = this.#identity!;
+    const database = router.database(name);
+    if (database === null) return this.#refuse(errors.noSuchDatabase(name), 'no_such_database');
+    if (config.settings.authType === 'any' && database.user === null) {
+      return this.#refuse(errors.noForcedUser(), 'authentication_failed');
+    }
+    this.#limits = resolvePoolSettings(config, database, user);
+    const refusal = registry.refusal(name, user, this.#limits);
+    if (refusal !== null) return this.#refuse(refusal, 'limit_reached');
+    this.#pool = router.pool(database, name, user);
+    const why = this.#pool.refusal;
+    if (why !== null) return this.#refuse(why, 'server_unavailable');
+    const parameters = this.#pool.awaitParameters(this);
+    if (parameters !== null) this.#finish(parameters);
+  }
+
+  #finish(reported: ReadonlyMap<string, string>): void {
+    const { environment, log, config, registry } = this.#context;
+    const pool = this.#pool!;
+    const identity = this.#identity!;
+    // Others may have come in while this one was waiting.
+    const refusal = registry.refusal(identity.database, identity.user, this.#limits!);
+    if (refusal !== null) return this.#refuse(refusal, 'limit_reached');
+    const parameters = clientParameters(this.#startupParameters, reported, pool);
+    const cancelKey = registry.cancelKeys.create();
+    this.#end();
+    this.#wire.send(
+      Buffer.concat([
+        ...this.#acceptance,
+        ...welcome(parameters, reported, cancelKey, config.settings.loginNotifyMessage),
+      ]),
+    );
+    const client = new ClientSession({
+      identity,
+      wire: this.#wire,
+      pool,
+      environment,
+      log,
+      settings: config.settings,
+      limits: this.#limits!,
+      parameters,
+      cancelKey,
+      connectedAtMs: this.acceptedAtMs,
+      listener: registry,
+    });
+    registry.add(client);
+    if (config.settings.logConnections) this.#log('info', {}, 'login');
+  }
+
+  /** Ends the login with an error. Nothing that comes afterwards is looked at. */
+  #refuse(report: ErrorReport, reason: ClientCloseReason): void {
+    if (this.#state === 'over') return;
+    const { environment, registry, config } = this.#context;
+    this.#end();
+    registry.countRefused(report);
+    if (config.settings.logPoolerErrors) this.#log('info', { reason, sqlstate: report.sqlstate }, report.message);
+    new Farewell(this.#wire, environment, message.errorResponse(report), () => registry.onClientGone());
+  }
+
+  /** Leaves all lists. The wire may get another reader, or close. */
+  #end(): void {
+    if (this.#state === 'over') return;
+    this.#state = 'over';
+    this.#context.registry.endLogin(this);
+    this.#pool?.loginWaiting.delete(this);
+  }
+
+  #log(level: 'info' | 'error', fields: object, text: string): void {
+    const client = `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
+    this.#context.log[level]({ client, ...this.#identity, ...fields }, text);
+  }
+}
+
+function authenticationMessage(request: AuthenticationRequest): Buffer {
+  const code = AUTHENTICATION_CODES[request.type];
+  switch (request.type) {
+    case 'ok':
+    case 'cleartext':
+      return message.authenticationRequest(code);
+    case 'md5':
+      return message.authenticationRequest(code, request.salt);
+    case 'sasl':
+      return message.authenticationRequest(code, message.saslMechanisms(request.mechanisms));
+    case 'saslContinue':
+    case 'saslFinal':
+      return message.authenticationRequest(code, request.data);
+  }
+}
+
+/** PostgreSQL takes a boolean here, or the word database. */
+function isReplication(value: string | undefined): boolean {
+  return value !== undefined && !/^(?:f|fa|fal|fals|false|n|no|of|off|0)$/i.test(value);
+}

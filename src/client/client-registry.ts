@@ -1,0 +1,180 @@
+/**
+ * All clients of this process: who logs in, who is there, how many of whom, and which cancel key is whose. It enforces
+ * the limits on clients and their login and idle timeouts; it moves no bytes.
+ */
+import type { ClientCloseReason } from '../base/close-reason.ts';
+import type { Environment } from '../base/environment.ts';
+import { type ErrorReport, errors } from '../base/errors.ts';
+import { LinkedList, type Listed } from '../base/linked-list.ts';
+import type { PoolSettings } from '../config/pool-settings.ts';
+import type { Settings } from '../config/settings.ts';
+import { CancelKeys } from './cancel-keys.ts';
+import type { ClientListener, ClientSession } from './client-session.ts';
+
+/** A connection whose identity is not proven, or whose session is not yet ready. */
+export interface Login extends Listed<Login> {
+  readonly acceptedAtMs: number;
+  /** Nothing has come from it that would show good will. */
+  readonly isSilent: boolean;
+  onLoginTimeout(): void;
+  /** Another one needs its slot. */
+  onEvicted(): void;
+  onShutdown(report: ErrorReport): void;
+}
+
+/** A client's place in the order of idleness. Only made where client_idle_timeout is set. */
+interface IdleEntry extends Listed<IdleEntry> {
+  readonly client: ClientSession;
+  sinceMs: number;
+}
+
+export class ClientRegistry implements ClientListener {
+  readonly cancelKeys: CancelKeys<ClientSession>;
+  readonly logins = new LinkedList<Login>();
+  readonly clients = new Set<ClientSession>();
+  /** Closed, by reason. */
+  readonly closed = new Map<ClientCloseReason, number>();
+  /** Refused before they were clients, by the error's SQLSTATE. */
+  readonly refused = new Map<string, number>();
+  /** Sockets that are still open, whatever they are for. */
+  sockets = 0;
+
+  readonly #environment: Environment;
+  readonly #settings: Settings;
+  readonly #byDatabase = new Map<string, number>();
+  readonly #byUser = new Map<string, number>();
+  /** In the order of idleness, by timeout: one list holds only equal ones. */
+  readonly #idleLists = new Map<number, LinkedList<IdleEntry>>();
+  readonly #idleEntries = new Map<ClientSession, IdleEntry>();
+  #onEmpty: (() => void) | null = null;
+
+  constructor(environment: Environment, settings: Settings) {
+    this.#environment = environment;
+    this.#settings = settings;
+    this.cancelKeys = new CancelKeys(environment);
+  }
+
+  /** A connection was accepted. In a full house the oldest that has said nothing makes room; else the newcomer hears why not. */
+  admitLogin(login: Login): ErrorReport | null {
+    this.sockets++;
+    const limit = this.#loginLimit();
+    if (this.logins.size >= limit) {
+      const oldest = this.#oldestSilent();
+      if (oldest === null) return errors.tooManyLogins(limit);
+      oldest.onEvicted();
+    }
+    this.logins.push(login);
+    return null;
+  }
+
+  /** The login has ended, well or not. Its socket may live on. */
+  endLogin(login: Login): void {
+    if (login.list === this.logins) this.logins.remove(login);
+  }
+
+  /** Why one more client of `database` and `user` cannot come in; null if it can. */
+  refusal(database: string, user: string, limits: PoolSettings): ErrorReport | null {
+    const { maxClientConn } = this.#settings;
+    const { maxDbClientConnections, maxUserClientConnections } = limits;
+    if (this.clients.size >= maxClientConn) return errors.tooManyClients(maxClientConn);
+    if (maxDbClientConnections > 0 && (this.#byDatabase.get(database) ?? 0) >= maxDbClientConnections) {
+      return errors.tooManyDatabaseClients(maxDbClientConnections);
+    }
+    if (maxUserClientConnections > 0 && (this.#byUser.get(user) ?? 0) >= maxUserClientConnections) {
+      return errors.tooManyUserClients(maxUserClientConnections);
+    }
+    return null;
+  }
+
+  add(client: ClientSession): void {
+    const { identity, pool, cancelKey } = client.options;
+    this.clients.add(client);
+    this.cancelKeys.add(cancelKey, client);
+    change(this.#byDatabase, identity.database, 1);
+    change(this.#byUser, identity.user, 1);
+    pool.clients++;
+    pool.traffic.logins++;
+    this.onClientIdle(client);
+  }
+
+  onClientIdle(client: ClientSession): void {
+    const { clientIdleTimeoutMs } = client.options.limits;
+    if (clientIdleTimeoutMs === 0) return;
+    const entry = this.#idleEntries.get(client) ?? { client, sinceMs: 0, list: null, previous: null, next: null };
+    this.#idleEntries.set(client, entry);
+    entry.sinceMs = this.#environment.now();
+    const list = this.#idleLists.get(clientIdleTimeoutMs) ?? new LinkedList<IdleEntry>();
+    this.#idleLists.set(clientIdleTimeoutMs, list);
+    list.push(entry);
+  }
+
+  onClientBusy(client: ClientSession): void {
+    const entry = this.#idleEntries.get(client);
+    entry?.list?.remove(entry);
+  }
+
+  onClientClosed(client: ClientSession, reason: ClientCloseReason): void {
+    const { identity, pool, cancelKey } = client.options;
+    this.onClientBusy(client);
+    this.#idleEntries.delete(client);
+    this.clients.delete(client);
+    this.cancelKeys.remove(cancelKey);
+    change(this.#byDatabase, identity.database, -1);
+    change(this.#byUser, identity.user, -1);
+    pool.clients--;
+    count(this.closed, reason);
+  }
+
+  onClientGone(): void {
+    this.sockets--;
+    if (this.sockets === 0) this.#onEmpty?.();
+  }
+
+  /** A connection was refused with `report` before it was a client. */
+  countRefused(report: ErrorReport): void {
+    count(this.refused, report.sqlstate);
+  }
+
+  /** Calls back when no socket is left, at once if there is none. */
+  whenEmpty(callback: () => void): void {
+    this.#onEmpty = callback;
+    if (this.sockets === 0) callback();
+  }
+
+  /** Called now and then: login and idle timeouts. Oldest first, so that nobody else is looked at. */
+  checkDeadlines(nowMs: number): void {
+    const { clientLoginTimeoutMs } = this.#settings;
+    if (clientLoginTimeoutMs > 0) {
+      for (const login of this.logins) {
+        if (nowMs - login.acceptedAtMs < clientLoginTimeoutMs) break;
+        login.onLoginTimeout();
+      }
+    }
+    for (const [timeoutMs, list] of this.#idleLists) {
+      for (const entry of list) {
+        if (nowMs - entry.sinceMs < timeoutMs) break;
+        entry.client.close('idle_timeout', errors.clientIdleTimeout());
+      }
+    }
+  }
+
+  #loginLimit(): number {
+    const { maxLoginClients, maxClientConn } = this.#settings;
+    return maxLoginClients > 0 ? maxLoginClients : Math.max(1, Math.ceil(maxClientConn / 2));
+  }
+
+  #oldestSilent(): Login | null {
+    for (const login of this.logins) if (login.isSilent) return login;
+    return null;
+  }
+}
+
+function change(counts: Map<string, number>, key: string, by: 1 | -1): void {
+  const value = (counts.get(key) ?? 0) + by;
+  if (value === 0) counts.delete(key);
+  else counts.set(key, value);
+}
+
+function count<Key>(counts: Map<Key, number>, key: Key): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+}

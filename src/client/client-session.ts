@@ -1,0 +1,551 @@
+/**
+ * One logged-in client: takes its messages, gets a server for each transaction, and decides when to give it back. It
+ * knows what the protocol's messages are for, never what they contain; what a message means to the server is the
+ * ledger's, and who is next is the pool's.
+ */
+import { CLIENT_CLOSE_REASONS, type ClientCloseReason, type ServerCloseReason } from '../base/close-reason.ts';
+import type { Environment } from '../base/environment.ts';
+import { type ErrorReport, errors } from '../base/errors.ts';
+import type { LinkedList } from '../base/linked-list.ts';
+import type { Logger } from '../base/logger.ts';
+import { READ_CHUNK_BYTES, WRITE_GONE, type WriteResult } from '../base/transport.ts';
+import type { PoolSettings } from '../config/pool-settings.ts';
+import type { Settings } from '../config/settings.ts';
+import { Farewell } from '../net/farewell.ts';
+import type { Wire, WireReader } from '../net/wire.ts';
+import type { Pool } from '../pool/pool.ts';
+import type { Waiter } from '../pool/waiter.ts';
+import type { ErrorFields } from '../protocol/error-fields.ts';
+import {
+  DROP,
+  HOLD,
+  MessageFramer,
+  type MessageHandler,
+  SKIP,
+  STOP,
+  type Verdict,
+} from '../protocol/message-framer.ts';
+import * as type from '../protocol/message-type.ts';
+import { errorResponse, noticeResponse, parameterStatus, readyForQuery } from '../protocol/server-messages.ts';
+import { MAX_OWED } from '../server/reply-ledger.ts';
+import type { ServerConnection } from '../server/server-connection.ts';
+import type { ServerHolder, ServerLoss } from '../server/server-holder.ts';
+import { type SessionParameters, TRACKED_PARAMETERS, trackedIndex } from '../server/session-parameters.ts';
+import { assertClientMove, type ClientState } from './client-state.ts';
+
+/** Who the client has proven to be. Fixed at its first startup packet. */
+export interface ClientIdentity {
+  readonly user: string;
+  readonly database: string;
+}
+
+export interface ClientSessionOptions {
+  readonly identity: ClientIdentity;
+  readonly wire: Wire;
+  readonly pool: Pool;
+  readonly environment: Environment;
+  readonly log: Logger;
+  readonly settings: Settings;
+  /** The client's own limits: with a forced user they are not the pool's. */
+  readonly limits: PoolSettings;
+  readonly parameters: SessionParameters;
+  /** See `CancelKeys`. */
+  readonly cancelKey: Buffer;
+  readonly connectedAtMs: number;
+  readonly listener: ClientListener;
+}
+
+/** Who keeps count of clients. */
+export interface ClientListener {
+  onClientIdle(client: ClientSession): void;
+  onClientBusy(client: ClientSession): void;
+  /** It serves no more; its socket may still be there. */
+  onClientClosed(client: ClientSession, reason: ClientCloseReason): void;
+  /** Its socket is gone. */
+  onClientGone(): void;
+}
+
+export class ClientSession implements WireReader, MessageHandler, ServerHolder, Waiter {
+  list: LinkedList<Waiter> | null = null;
+  previous: Waiter | null = null;
+  next: Waiter | null = null;
+  waitingSinceMs = 0;
+  waitNotified = false;
+
+  readonly #options: ClientSessionOptions;
+  readonly #wire: Wire;
+  readonly #pool: Pool;
+  readonly #framer: MessageFramer;
+  #state: ClientState = 'idle';
+  #server: ServerConnection | null = null;
+  /** The server answered everything, but bytes were on their way: the drain decides about the release. */
+  #releaseOnDrain = false;
+  /** A message is held until the ledger knows more. */
+  #heldForLedger = false;
+  /** The pooler has reported an error by itself: the client's messages mean nothing until its Sync. */
+  #skippingToSync = false;
+  /** What the next message gets for an answer instead of a server. */
+  #refuseNext: ErrorReport | null = null;
+  /** Errors of ours that the server has been made to fail for, in order. */
+  #refused: ErrorReport[] = [];
+  /** What it is told at the end of its transaction, since the pooler shuts down. */
+  #endsWith: ErrorReport | null = null;
+  /** Terminate has come, and is obeyed when what was sent before it is answered. */
+  #leaving = false;
+  // For client_write_timeout: when bytes last left while others waited, and how many had left by then.
+  #stuckSinceMs = 0;
+  #leftBytes = 0;
+
+  constructor(options: ClientSessionOptions) {
+    this.#options = options;
+    this.#wire = options.wire;
+    this.#pool = options.pool;
+    this.#framer = new MessageFramer(this, options.settings.maxPacketSizeBytes);
+    this.#wire.reader = this;
+  }
+
+  get state(): ClientState {
+    return this.#state;
+  }
+
+  get options(): ClientSessionOptions {
+    return this.#options;
+  }
+
+  get server(): ServerConnection | null {
+    return this.#server;
+  }
+
+  get parameters(): SessionParameters {
+    return this.#options.parameters;
+  }
+
+  // From the client
+
+  onConnected(): void {}
+
+  onBytes(buffer: Buffer, start: number, end: number): number {
+    return this.#framer.feed(buffer, start, end);
+  }
+
+  onHeader(code: number, bodyLength: number): Verdict {
+    switch (code) {
+      case type.QUERY:
+        if (this.#options.settings.disablePqexec) return this.#skippingToSync ? SKIP : DROP;
+        return this.#request(code);
+      case type.PARSE:
+      case type.BIND:
+      case type.DESCRIBE:
+      case type.EXECUTE:
+      case type.CLOSE:
+      case type.FUNCTION_CALL:
+        return this.#request(code);
+      case type.SYNC:
+        if (!this.#skippingToSync) return this.#request(code);
+        return DROP;
+      case type.FLUSH:
+        // PostgreSQL would answer with an error that the ledger could not place.
+        if (bodyLength !== 0) return this.#violation(errors.invalidMessageLength());
+        return this.#server === null || this.#skippingToSync ? SKIP : this.#forward(this.#server, code);
+      case type.COPY_DATA:
+      case type.COPY_DONE:
+      case type.COPY_FAIL:
+        // Late ones of a COPY that has failed: the server drops them, and nobody is needed for that.
+        return this.#server === null || this.#skippingToSync ? SKIP : this.#forward(this.#server, code);
+      case type.TERMINATE:
+        return DROP;
+      default:
+        return this.#violation(errors.invalidMessageType(code));
+    }
+  }
+
+  onRun(buffer: Buffer, from: number, to: number): void {
+    const server = this.#server;
+    if (server === null) return;
+    this.#pool.traffic.receivedBytes += to - from;
+    this.#releaseOnDrain = false;
+    if (server.forward(buffer, from, to) !== WRITE_GONE) this.#wire.pause();
+  }
+
+  onFetched(): Verdict {
+    return SKIP;
+  }
+
+  onFlushed(): void {}
+
+  onDropped(code: number): void {
+    switch (code) {
+      case type.TERMINATE:
+        this.#terminate();
+        return;
+      case type.SYNC:
+        this.#skippingToSync = false;
+        this.#wire.send(readyForQuery(this.#server?.status ?? type.STATUS_IDLE));
+        return;
+      default:
+        this.#refuse(code, this.#refuseNext ?? errors.simpleQueryDisabled());
+        this.#refuseNext = null;
+    }
+  }
+
+  onMalformed(_code: number, length: number): void {
+    const { maxPacketSizeBytes } = this.#options.settings;
+    this.close(
+      'protocol_violation',
+      length < 4 ? errors.invalidMessageLength() : errors.messageTooLarge(maxPacketSizeBytes),
+    );
+  }
+
+  onDrain(): void {
+    const server = this.#server;
+    if (server === null) return;
+    server.onHolderDrained();
+    if (this.#releaseOnDrain) this.#release(server);
+  }
+
+  onEnd(): void {
+    // PostgreSQL, too, stops at the end of its input, whatever it has left to say.
+    this.close(this.#leaving ? 'terminated' : 'eof', null);
+  }
+
+  onClosed(error: Error | null): void {
+    this.close(this.#leaving ? 'terminated' : error === null ? 'eof' : 'connection_error', null);
+    this.#options.listener.onClientGone();
+  }
+
+  /** A message that needs a server. */
+  #request(code: number): Verdict {
+    if (this.#skippingToSync) return SKIP;
+    if (this.#refuseNext !== null) return DROP;
+    const server = this.#server;
+    if (server !== null) return this.#forward(server, code);
+    const refusal = this.#pool.refusal;
+    if (refusal !== null) {
+      this.close('server_unavailable', refusal);
+      return STOP;
+    }
+    const acquired = this.#pool.acquire(this);
+    if (acquired !== null && this.#takes(acquired)) return this.#forward(acquired, code);
+    if (this.#state === 'idle') this.#become('waiting');
+    this.#wire.hold();
+    return HOLD;
+  }
+
+  #forward(server: ServerConnection, code: number): Verdict {
+    if (server.ledger.owed >= MAX_OWED) return this.#holdForLedger();
+    const verdict = server.admit(code);
+    if (verdict !== HOLD) return verdict;
+    // Without the replies that are still inside it, an open batch would never tell.
+    server.flush();
+    return this.#holdForLedger();
+  }
+
+  #holdForLedger(): Verdict {
+    this.#heldForLedger = true;
+    this.#wire.hold();
+    return HOLD;
+  }
+
+  #violation(report: ErrorReport): Verdict {
+    this.close('protocol_violation', report);
+    return STOP;
+  }
+
+  /** Answers `code` with an error of ours, in such a way that a transaction it belongs to fails as well. */
+  #refuse(code: number, report: ErrorReport): void {
+    const simple = code === type.QUERY || code === type.FUNCTION_CALL;
+    const server = this.#server;
+    if (server !== null && !(server.ledger.idle && server.status === type.STATUS_IDLE)) {
+      this.#refused.push(report);
+      server.refuse(simple);
+      return;
+    }
+    this.#wire.send(errorResponse(report));
+    if (simple) this.#wire.send(readyForQuery(type.STATUS_IDLE));
+    else this.#skippingToSync = code !== type.SYNC;
+    if (code === type.SYNC) this.#wire.send(readyForQuery(type.STATUS_IDLE));
+  }
+
+  #terminate(): void {
+    const server = this.#server;
+    if (server === null || server.ledger.readyOwed === 0) {
+      this.close('terminated', null);
+      return;
+    }
+    // As in PostgreSQL, what was asked before is answered first.
+    this.#leaving = true;
+    this.#framer.stop();
+  }
+
+  // From the pool
+
+  onServer(server: ServerConnection): void {
+    if (this.#takes(server)) this.#wire.release();
+  }
+
+  onLongWait(): void {
+    const message = 'No server connection available in postgres backend, client being queued';
+    this.#wire.send(noticeResponse('NOTICE', { sqlstate: '00000', message }));
+  }
+
+  onNoServer(report: ErrorReport, reason: ClientCloseReason): void {
+    this.close(reason, report);
+  }
+
+  /** Links the server, or has it prepared first and answers false. */
+  #takes(server: ServerConnection): boolean {
+    this.#server = server;
+    if (this.parameters.matches(server.parameters)) {
+      server.link(this);
+      this.#become('linked');
+      return true;
+    }
+    if (this.#state === 'idle') this.#become('waiting');
+    const places = this.parameters.differences(server.parameters);
+    server.prepare(this, this.parameters.setStatements(places), (error) => this.#onPrepared(server, places, error));
+    return false;
+  }
+
+  #onPrepared(server: ServerConnection, places: readonly number[], error: ErrorFields | null): void {
+    if (error !== null) {
+      this.close('parameter_refused', errors.serverRejectedParameter(error.message));
+      return;
+    }
+    for (const place of places) this.#adoptReported(server, place);
+    server.link(this);
+    this.#become('linked');
+    this.#wire.release();
+  }
+
+  /** The server's spelling of a value replaces the client's, or every transaction would begin with the same SET. */
+  #adoptReported(server: ServerConnection, place: number): void {
+    const own = this.parameters.get(place);
+    const reported = server.parameters.get(place);
+    if (own === null || reported === null || own === reported) return;
+    const name = TRACKED_PARAMETERS[place]!;
+    this.#pool.learnCanonical(name, own, reported);
+    this.parameters.set(place, reported);
+    this.#wire.send(parameterStatus(name, reported));
+  }
+
+  // From the server
+
+  onServerBytes(buffer: Buffer, from: number, to: number, own: boolean): WriteResult {
+    return own ? this.#wire.send(buffer.subarray(from, to)) : this.#wire.sendView(buffer, from, to);
+  }
+
+  onServerParameter(name: string, value: string): void {
+    const place = trackedIndex(name);
+    if (place >= 0) this.parameters.set(place, value);
+  }
+
+  onServerReady(status: number): void {
+    const server = this.#server;
+    if (server === null) return;
+    if (this.#leaving) {
+      this.close('terminated', null);
+    } else if (this.#endsWith !== null && this.#isAtBoundary(server)) {
+      this.close('shutdown', this.#endsWith);
+    } else if (this.#pool.settings.poolMode === 'session') {
+      this.#afterSessionQuery(server, status);
+    } else if (status === type.STATUS_IDLE) {
+      this.#release(server);
+    } else if (this.#pool.settings.poolMode === 'statement') {
+      this.close('statement_mode', errors.transactionInStatementMode());
+    }
+  }
+
+  onServerProgress(): void {
+    const server = this.#server;
+    if (!this.#heldForLedger || server === null) return;
+    if (server.ledger.owed >= MAX_OWED / 2 || server.ledger.syncIsAmbiguous) return;
+    this.#heldForLedger = false;
+    this.#wire.release();
+  }
+
+  onServerDrain(): void {
+    this.#wire.resume();
+    if (this.#releaseOnDrain && this.#server !== null) this.#release(this.#server);
+  }
+
+  onServerRefused(): void {
+    const report = this.#refused.shift();
+    if (report !== undefined) this.#wire.send(errorResponse(report));
+  }
+
+  onServerLost({ reason, fatal, told, midMessage }: ServerLoss): void {
+    this.#server = null;
+    if (midMessage) this.#closeSilently('server_lost');
+    else if (told) this.close('server_lost', null);
+    else if (fatal !== null) this.close('server_lost', asReport(fatal));
+    else this.close(...lossReport(reason));
+  }
+
+  onTick(nowMs: number): void {
+    const server = this.#server;
+    if (server === null || this.#state !== 'linked') return;
+    const { queryTimeoutMs, idleTransactionTimeoutMs, transactionTimeoutMs } = this.#options.limits;
+    const { busySinceMs, transactionSinceMs, answeredAtMs } = server.times;
+    const inTransaction = server.status !== type.STATUS_IDLE || server.ledger.batchOpen;
+    if (isOver(busySinceMs, queryTimeoutMs, nowMs)) {
+      this.close('query_timeout', errors.queryTimeout());
+    } else if (inTransaction && isOver(transactionSinceMs, transactionTimeoutMs, nowMs)) {
+      this.close('transaction_timeout', errors.transactionTimeout());
+    } else if (inTransaction && busySinceMs === 0 && isOver(answeredAtMs, idleTransactionTimeoutMs, nowMs)) {
+      this.close('idle_transaction_timeout', errors.idleTransactionTimeout());
+    } else {
+      this.#checkWriting(nowMs);
+    }
+  }
+
+  /** Whoever does not read cannot hold a server for ever. */
+  #checkWriting(nowMs: number): void {
+    const { clientWriteTimeoutMs } = this.#options.settings;
+    const unsentBytes = this.#wire.unsentBytes;
+    const leftBytes = this.#wire.bytesSent - unsentBytes;
+    if (unsentBytes === 0 || leftBytes !== this.#leftBytes) {
+      this.#leftBytes = leftBytes;
+      this.#stuckSinceMs = nowMs;
+    } else if (isOver(this.#stuckSinceMs, clientWriteTimeoutMs, nowMs)) {
+      this.#closeSilently('write_timeout');
+    }
+  }
+
+  #afterSessionQuery(server: ServerConnection, status: number): void {
+    if (status !== type.STATUS_IDLE || server.closeWhenFree === null) return;
+    if (!this.#options.settings.serverFastClose) return;
+    this.close('server_closed', errors.serverClosedByPooler(server.closeWhenFree));
+  }
+
+  /**
+   * Everything that was sent is answered, and no transaction is open. The server goes back unless something of this
+   * client's is still on its way to it or from it.
+   */
+  #release(server: ServerConnection): void {
+    this.#releaseOnDrain = false;
+    if (server.ledger.batchOpen || server.ledger.owed > 0 || this.#framer.midForward) return;
+    if (server.wire.unsentBytes > 0 || this.#wire.unsentBytes > READ_CHUNK_BYTES) {
+      this.#releaseOnDrain = true;
+      return;
+    }
+    this.#server = null;
+    this.#become('idle');
+    server.unlink();
+    if (!this.#heldForLedger) return;
+    this.#heldForLedger = false;
+    this.#wire.release();
+  }
+
+  // Cancel, and the end
+
+  /** A CancelRequest with this client's key has come. */
+  cancel(): void {
+    const server = this.#server;
+    if (this.#state === 'waiting') {
+      this.#pool.leave(this);
+      this.#server = null;
+      server?.abandon('terminated', false);
+      this.#become('idle');
+      this.#refuseNext = errors.canceledWhileWaiting();
+      this.#wire.release();
+    } else if (server !== null && !server.ledger.idle) {
+      const { readyCount } = server;
+      this.#pool.cancel(server, () => server.holder === this && server.readyCount === readyCount);
+    }
+  }
+
+  /** The pooler shuts down: the session ends now, or at the end of its transaction. */
+  drain(report: ErrorReport): void {
+    this.#endsWith = report;
+    if (this.#server === null || this.#isAtBoundary(this.#server)) this.close('shutdown', report);
+  }
+
+  /** Ends the session; the client is sent `report` if there is one, and if it can be told between two messages. */
+  close(reason: ClientCloseReason, report: ErrorReport | null): void {
+    if (this.#state === 'closed') return;
+    const canTell = report !== null && this.#server?.midMessage !== true;
+    this.#leave(reason);
+    const { environment, listener } = this.#options;
+    if (canTell) new Farewell(this.#wire, environment, errorResponse(report), () => listener.onClientGone());
+    else this.#wire.destroy();
+  }
+
+  /** Nothing can be said to it: it does not read, or has been sent half a message. */
+  #closeSilently(reason: ClientCloseReason): void {
+    this.close(reason, null);
+  }
+
+  #leave(reason: ClientCloseReason): void {
+    const server = this.#server;
+    const { log, listener, settings, identity, connectedAtMs, environment } = this.#options;
+    this.#pool.leave(this);
+    this.#become('closed');
+    this.#server = null;
+    if (server !== null) this.#leaveServer(server, reason);
+    this.#framer.stop();
+    if (settings.logDisconnections) {
+      const { user, database } = identity;
+      const ageMs = Math.round(environment.now() - connectedAtMs);
+      const client = `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
+      log.info({ client, database, user, reason, ageMs }, `closing because: ${CLIENT_CLOSE_REASONS[reason]}`);
+    }
+    listener.onClientClosed(this, reason);
+  }
+
+  #leaveServer(server: ServerConnection, reason: ClientCloseReason): void {
+    const timedOut = SERVER_ENDS_WITH.get(reason);
+    if (timedOut !== undefined) server.close(timedOut);
+    else if (server.state === 'preparing') server.abandon('terminated', false);
+    else if (this.#isAtBoundary(server)) server.unlink();
+    else server.abandon(reason === 'terminated' ? 'terminated' : 'lost', this.#framer.midForward);
+  }
+
+  /** Nothing is owed, nothing is open, nothing is on its way: `server` could serve anybody now. */
+  #isAtBoundary({ state, ledger, status, wire }: ServerConnection): boolean {
+    if (state !== 'linked' || status !== type.STATUS_IDLE) return false;
+    return ledger.idle && !this.#framer.midForward && wire.unsentBytes === 0;
+  }
+
+  #become(to: ClientState): void {
+    assertClientMove(this.#state, to);
+    const from = this.#state;
+    this.#state = to;
+    if (to === 'idle') this.#options.listener.onClientIdle(this);
+    else if (from === 'idle') this.#options.listener.onClientBusy(this);
+  }
+}
+
+/** Timeouts that end the server along with the client, as in PgBouncer. */
+const SERVER_ENDS_WITH: ReadonlyMap<ClientCloseReason, ServerCloseReason> = new Map([
+  ['query_timeout', 'query_timeout'],
+  ['idle_transaction_timeout', 'idle_transaction_timeout'],
+  ['transaction_timeout', 'transaction_timeout'],
+] as const);
+
+function isOver(sinceMs: number, limitMs: number, nowMs: number): boolean {
+  return limitMs > 0 && sinceMs > 0 && nowMs - sinceMs >= limitMs;
+}
+
+function asReport({ sqlstate, message, detail, hint }: ErrorFields): ErrorReport {
+  return {
+    severity: 'FATAL',
+    sqlstate,
+    message,
+    ...(detail === null ? {} : { detail }),
+    ...(hint === null ? {} : { hint }),
+  };
+}
+
+function lossReport(reason: ServerCloseReason): [ClientCloseReason, ErrorReport] {
+  switch (reason) {
+    case 'eof':
+    case 'fatal_error':
+      return ['server_lost', errors.serverLost()];
+    case 'out_of_sync':
+      return ['server_lost', errors.serverOutOfSync()];
+    case 'shutdown':
+      return ['shutdown', errors.shuttingDown()];
+    default:
+      return ['server_closed', errors.serverClosedByPooler(reason.replaceAll('_', ' '))];
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * What a client is told when it is in: the ParameterStatus set of a real server with the client's own wishes over it,
+ * its cancel key, and that it may begin.
+ */
+import type { Pool } from '../pool/pool.ts';
+import { STATUS_IDLE } from '../protocol/message-type.ts';
+import { backendKeyData, noticeResponse, parameterStatus, readyForQuery } from '../protocol/server-messages.ts';
+import { SessionParameters, TRACKED_PARAMETERS, trackedIndex } from '../server/session-parameters.ts';
+
+/** `startup` is what the client asked for, `reported` what servers of its pool have. */
+export function clientParameters(
+  startup: ReadonlyMap<string, string>,
+  reported: ReadonlyMap<string, string>,
+  pool: Pool,
+): SessionParameters {
+  const parameters = new SessionParameters();
+  for (const [name, value] of reported) {
+    const place = trackedIndex(name);
+    if (place >= 0) parameters.set(place, value);
+  }
+  for (const [name, value] of startup) {
+    const place = trackedIndex(name);
+    if (place >= 0) parameters.set(place, pool.canonical(TRACKED_PARAMETERS[place]!, value));
+  }
+  return parameters;
+}
+
+/** `cancelKey` are the 8 bytes of protocol 3.0: four that go as process id, four as secret. */
+export function welcome(
+  parameters: SessionParameters,
+  reported: ReadonlyMap<string, string>,
+  cancelKey: Buffer,
+  notice: string,
+): Buffer[] {
+  const messages: Buffer[] = [];
+  for (const [name, value] of reported) {
+    const place = trackedIndex(name);
+    messages.push(parameterStatus(name, place < 0 ? value : (parameters.get(place) ?? value)));
+  }
+  messages.push(backendKeyData(cancelKey.readUInt32BE(0), cancelKey.subarray(4)));
+  if (notice !== '') messages.push(noticeResponse('NOTICE', { sqlstate: '00000', message: notice }));
+  messages.push(readyForQuery(STATUS_IDLE));
+  return messages;
+}

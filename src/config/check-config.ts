@@ -1,0 +1,97 @@
+/**
+ * Refuses values that are each right and together cannot be meant. It changes nothing, and says nothing about what is
+ * already known to be wrong.
+ */
+import type { Config, DatabaseConfig } from './config.ts';
+import type { Place } from './config-error.ts';
+import { quote } from './config-tree.ts';
+import { budgetKeyOf } from './pool-settings.ts';
+import type { ProblemList } from './problem-list.ts';
+import type { ReadSettings } from './read-settings.ts';
+import type { Settings } from './settings.ts';
+
+export interface ReadConfig {
+  readonly config: Config;
+  readonly settings: ReadSettings<Settings>;
+  readonly databases: readonly ReadSettings<DatabaseConfig>[];
+  /** Of the whole. */
+  readonly place: Place;
+}
+
+export function checkConfig(read: ReadConfig, problems: ProblemList): void {
+  const limits = checkBudgets(read, problems);
+  checkMinimums(read, limits, problems);
+  checkPorts(read, problems);
+}
+
+interface Maximum {
+  readonly name: string;
+  readonly value: number;
+}
+
+/**
+ * A pool that must keep more connections than it may have. The minimum is held against what applies where it is
+ * written: a database with a small pool may well inherit a larger minimum, which its pool's size then caps.
+ */
+function checkMinimums(
+  { config, settings, databases, place }: ReadConfig,
+  limits: ReadonlyMap<string, DatabaseConfig>,
+  problems: ProblemList,
+): void {
+  const all = config.settings;
+  // What was given wrongly is not held against anything: 0 is no limit.
+  const global = (name: string, value: number): Maximum => ({ name, value: settings.invalid.has(name) ? 0 : value });
+  const poolSize = global('default_pool_size', all.defaultPoolSize);
+  const perDatabase = global('max_db_connections', all.maxDbConnections);
+  const perUser = global('max_user_connections', all.maxUserConnections);
+  const perServer = global('max_server_connections', all.maxServerConnections);
+  const minimumPlace = settings.places.get('min_pool_size') ?? place;
+  checkMinimum(all.minPoolSize, [poolSize, perDatabase, perUser, perServer], minimumPlace, problems);
+  for (const { values: database, places, invalid } of databases) {
+    if (database.minPoolSize === null) continue;
+    const own = (name: string, value: number | null | undefined, inherited: Maximum): Maximum => {
+      if (invalid.has(name)) return { name, value: 0 };
+      return value === null || value === undefined ? inherited : { name, value };
+    };
+    const maximums = [
+      own('pool_size', database.poolSize, poolSize),
+      own('max_db_connections', database.maxDbConnections, perDatabase),
+      own('max_server_connections', limits.get(budgetKeyOf(database))?.maxServerConnections, perServer),
+    ];
+    checkMinimum(database.minPoolSize, maximums, places.get('min_pool_size') ?? place, problems);
+  }
+}
+
+function checkMinimum(minimum: number, maximums: readonly Maximum[], place: Place, problems: ProblemList): void {
+  for (const { name, value } of maximums) {
+    if (value > 0 && minimum > value) problems.add(place, `min_pool_size (${minimum}) is more than ${name} (${value})`);
+  }
+}
+
+/** One PostgreSQL has one limit. Returns, by budget, the first database that sets it. */
+function checkBudgets({ databases, place }: ReadConfig, problems: ProblemList): ReadonlyMap<string, DatabaseConfig> {
+  const first = new Map<string, DatabaseConfig>();
+  for (const { values: database, places } of databases) {
+    if (database.maxServerConnections === null) continue;
+    const key = budgetKeyOf(database);
+    const other = first.get(key);
+    if (other === undefined) {
+      first.set(key, database);
+      continue;
+    }
+    if (other.maxServerConnections === database.maxServerConnections) continue;
+    const who = `databases ${quote(other.name)} and ${quote(database.name)} share the PostgreSQL ${quote(key)}`;
+    const values = `${other.maxServerConnections} and ${database.maxServerConnections}`;
+    problems.add(places.get('max_server_connections') ?? place, `${who} but set max_server_connections to ${values}`);
+  }
+  return first;
+}
+
+/** Without this the pooler would listen, and only then fail. */
+function checkPorts({ config, settings, place }: ReadConfig, problems: ProblemList): void {
+  const { httpPort, httpListenAddr, listenPort, listenAddr } = config.settings;
+  if (httpPort === 0 || httpPort !== listenPort || settings.invalid.has('listen_port')) return;
+  const isEverywhere = httpListenAddr === '*' || listenAddr.includes('*');
+  if (!isEverywhere && !listenAddr.includes(httpListenAddr)) return;
+  problems.add(settings.places.get('http_port') ?? place, `http_port and listen_port are both ${httpPort}`);
+}

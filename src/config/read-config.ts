@@ -1,0 +1,105 @@
+/**
+ * Reads a tree into a configuration: sections, names, entries. It does not know what the tree was written in, nor what
+ * the settings mean.
+ */
+import { checkConfig, type ReadConfig } from './check-config.ts';
+import type { Config, DatabaseConfig, UserConfig } from './config.ts';
+import type { Place } from './config-error.ts';
+import { describeNode, describeType, type MappingNode, quote, type TreeNode } from './config-tree.ts';
+import { parseConnectionString } from './connection-string.ts';
+import { FrozenMap } from './frozen-map.ts';
+import { type ReadContext, type ReadSettings, readSettings } from './read-settings.ts';
+import { textProblem } from './setting-kinds.ts';
+import { MAX_DATABASE_NAME_BYTES, MAX_USER_NAME_BYTES } from './settings.ts';
+import { unknownSection } from './unknown-key.ts';
+
+const FALLBACK = '*';
+/** The pooler's own console. */
+const RESERVED_DATABASE = 'pgbouncer';
+
+/** Throws a ConfigError with every problem found. `path` is the file that the tree came from, or null. */
+export function readConfig(root: TreeNode, path: string | null, context: ReadContext): Config {
+  const sections = new Map<string, { readonly place: Place; readonly mapping: MappingNode }>();
+  for (const { key, place, value } of asMapping(root, 'the sections pgbouncer, databases and users', context).entries) {
+    if (key !== 'pgbouncer' && key !== 'databases' && key !== 'users') {
+      context.problems.add(place, unknownSection(key));
+      continue;
+    }
+    const mapping = asMapping(value, key === 'pgbouncer' ? 'settings' : `the names of ${key}`, context);
+    sections.set(key, { place, mapping });
+  }
+  const nothing: MappingNode = { kind: 'mapping', place: root.place, entries: [] };
+  const settings = readSettings('pgbouncer', sections.get('pgbouncer')?.mapping ?? nothing, context);
+  const databaseSection = sections.get('databases');
+  const databases = readDatabases(databaseSection?.mapping ?? nothing, context);
+  if ((databaseSection?.mapping.entries.length ?? 0) === 0) {
+    context.problems.add(databaseSection?.place ?? root.place, 'no databases: "databases" needs at least one entry');
+  }
+  const users = readUsers(sections.get('users')?.mapping ?? nothing, context);
+
+  const entries = databases.map(({ values }) => values);
+  const named = entries.filter(({ name }) => name !== FALLBACK);
+  const config: Config = Object.freeze({
+    settings: Object.freeze(settings.values),
+    databases: new FrozenMap(named.map((database) => [database.name, database])),
+    fallbackDatabase: entries.find(({ name }) => name === FALLBACK) ?? null,
+    users: new FrozenMap(users.map((user) => [user.name, user])),
+    path,
+  });
+  const read: ReadConfig = { config, settings, databases, place: root.place };
+  checkConfig(read, context.problems);
+  context.problems.throwIfAny();
+  return config;
+}
+
+/** Nothing at all (a key without a value) counts as empty. */
+function asMapping(node: TreeNode, what: string, context: ReadContext): MappingNode {
+  if (node.kind === 'mapping') return node;
+  if (node.kind !== 'scalar' || node.value !== null) {
+    context.problems.add(node.place, `expected a mapping with ${what}, found ${describeType(node)}`);
+  }
+  return { kind: 'mapping', place: node.place, entries: [] };
+}
+
+function readDatabases(section: MappingNode, context: ReadContext): ReadSettings<DatabaseConfig>[] {
+  return section.entries.map(({ key: name, place, value }) => {
+    if (name === RESERVED_DATABASE) context.problems.add(place, `the database name ${quote(name)} is reserved`);
+    checkName(name, 'database', MAX_DATABASE_NAME_BYTES, place, context);
+    const read = readSettings('databases', databaseMapping(value, context), context);
+    return { ...read, values: Object.freeze({ name, ...read.values }) };
+  });
+}
+
+/** A mapping, or a text in libpq's syntax that is read as one. All its settings are then where the text is. */
+function databaseMapping(node: TreeNode, context: ReadContext): MappingNode {
+  const { place } = node;
+  const nothing: MappingNode = { kind: 'mapping', place, entries: [] };
+  if (node.kind === 'mapping') return node;
+  if (node.kind !== 'scalar' || (typeof node.value !== 'string' && node.value !== null)) {
+    context.problems.add(place, `expected a mapping or a connection string, found ${describeNode(node)}`);
+    return nothing;
+  }
+  if (node.value === null) return nothing;
+  const parsed = parseConnectionString(node.value);
+  if ('problem' in parsed) {
+    context.problems.add(place, `bad connection string: ${parsed.problem}`);
+    return nothing;
+  }
+  const entries = parsed.parameters.map(({ key, value }) => {
+    return { key, place, value: { kind: 'scalar', place, value, text: value } as const };
+  });
+  return { kind: 'mapping', place, entries };
+}
+
+function readUsers(section: MappingNode, context: ReadContext): UserConfig[] {
+  return section.entries.map(({ key: name, place, value }) => {
+    checkName(name, 'user', MAX_USER_NAME_BYTES, place, context);
+    const { values } = readSettings('users', asMapping(value, 'settings of the user', context), context);
+    return Object.freeze({ name, ...values });
+  });
+}
+
+function checkName(name: string, what: string, maxBytes: number, place: Place, context: ReadContext): void {
+  const problem = name === '' ? 'it is empty' : textProblem(name, maxBytes);
+  if (problem !== null) context.problems.add(place, `bad ${what} name ${quote(name)}: ${problem}`);
+}

@@ -1,0 +1,244 @@
+/**
+ * The kinds of value that a setting can have: what is accepted, how it is stored, how it is written back. A kind knows
+ * neither the setting's name nor where it stands.
+ */
+import { resolve } from 'node:path';
+import { describeNode, describeType, quote, type TreeNode } from './config-tree.ts';
+
+type Outcome<T> = { readonly value: T } | { readonly problem: string };
+
+export interface Kind<T> {
+  /** Decides the suffix of the key: durations are kept in milliseconds, sizes in bytes. */
+  readonly type: 'boolean' | 'integer' | 'duration' | 'size' | 'choice' | 'text' | 'path' | 'address' | 'list';
+  /** For the documentation: the values or the unit. */
+  readonly values: string;
+  /** The problem of a bad value says what was expected and found. `folder` is where relative paths start. */
+  parse(node: TreeNode, folder: string): Outcome<T>;
+  /** As `parse` takes it. */
+  format(value: T): string;
+}
+
+const MAX_INTEGER = 2_147_483_647;
+/** Some 30 years: more is a slip, and sums of a few of them stay exact. */
+const MAX_DURATION_MS = 1e12;
+
+function textOf(node: TreeNode): string | null {
+  return node.kind === 'scalar' ? node.text : null;
+}
+
+function unexpected(expected: string, node: TreeNode): { readonly problem: string } {
+  return { problem: `expected ${expected}, found ${describeNode(node)}` };
+}
+
+const WORDS_FOR_TRUE = new Set(['true', 'yes', 'on', '1']);
+const WORDS_FOR_FALSE = new Set(['false', 'no', 'off', '0']);
+
+export const boolean: Kind<boolean> = {
+  type: 'boolean',
+  values: 'true, false',
+  parse(node) {
+    const word = node.kind === 'scalar' ? String(node.value).toLowerCase() : '';
+    if (WORDS_FOR_TRUE.has(word)) return { value: true };
+    if (WORDS_FOR_FALSE.has(word)) return { value: false };
+    return unexpected('true or false', node);
+  },
+  format: String,
+};
+
+export function integer(min: number, max = MAX_INTEGER): Kind<number> {
+  const range = max === MAX_INTEGER ? `from ${min}` : `from ${min} to ${max}`;
+  return {
+    type: 'integer',
+    values: `whole number ${range}`,
+    parse(node) {
+      const text = textOf(node);
+      const written = node.kind === 'scalar' && typeof node.value === 'number' ? node.value : text;
+      const value = typeof written === 'string' && /^-?\d{1,15}$/.test(written) ? Number(written) : written;
+      if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return { value };
+      return unexpected(`a whole number ${range}`, node);
+    },
+    format: String,
+  };
+}
+
+interface Units {
+  readonly [unit: string]: number;
+}
+
+const SECOND = 1000;
+const DURATION_UNITS: Units = {
+  us: 0.001,
+  ms: 1,
+  s: SECOND,
+  min: 60 * SECOND,
+  h: 3600 * SECOND,
+  d: 86_400 * SECOND,
+};
+const SIZE_UNITS: Units = { B: 1, kB: 1024, MB: 1024 ** 2, GB: 1024 ** 3 };
+
+/** A number (in units of `plain`), or a text of a number and perhaps one of `units`; null if it is neither. */
+function quantity(node: TreeNode, plain: number, units: Units): number | null {
+  if (node.kind !== 'scalar') return null;
+  if (typeof node.value === 'number') return node.value * plain;
+  const match = /^(\d{1,15}(?:\.\d{1,15})?|\.\d{1,15}) ?([a-zA-Z]{0,3})$/.exec(node.text ?? '');
+  if (match === null) return null;
+  const [, number, unit = ''] = match;
+  const factor = unit === '' ? plain : Object.hasOwn(units, unit) ? units[unit]! : Number.NaN;
+  return Number(number) * factor;
+}
+
+/** Seconds with fractions, or with one of PostgreSQL's units (PostgreSQL manual 19.1.1); kept in milliseconds. */
+export function duration(minSeconds = 0): Kind<number> {
+  const least = minSeconds === 0 ? '' : `, at least ${minSeconds}`;
+  return {
+    type: 'duration',
+    values: `seconds${least}`,
+    parse(node) {
+      const ms = quantity(node, SECOND, DURATION_UNITS);
+      if (ms === null || !(ms >= minSeconds * SECOND && ms <= MAX_DURATION_MS)) {
+        return unexpected(`seconds (15, 0.5) or a number with us, ms, s, min, h or d (500ms, 2min)${least}`, node);
+      }
+      // Whole microseconds, without the noise of binary fractions; what is not zero must not become it (0 is "off").
+      return { value: ms === 0 ? 0 : Math.max(0.001, Math.round(ms * 1000) / 1000) };
+    },
+    format: (ms) => String(Number((ms / SECOND).toFixed(6))),
+  };
+}
+
+/** Bytes, or with one of PostgreSQL's units. */
+export function size(min: number, max: number): Kind<number> {
+  return {
+    type: 'size',
+    values: `bytes, ${min} to ${max}`,
+    parse(node) {
+      const bytes = quantity(node, 1, SIZE_UNITS);
+      if (bytes !== null && Number.isInteger(bytes) && bytes >= min && bytes <= max) return { value: bytes };
+      return unexpected(`bytes or a number with B, kB, MB or GB (64kB, 1MB), from ${min} to ${max} bytes`, node);
+    },
+    format: String,
+  };
+}
+
+/** One of a few words. `notYet` are PgBouncer's words that have no meaning here yet. */
+export function choice<const Word extends string>(words: readonly Word[], notYet: readonly string[] = []): Kind<Word> {
+  return {
+    type: 'choice',
+    values: words.join(', '),
+    parse(node) {
+      const text = textOf(node)?.toLowerCase();
+      const word = words.find((candidate) => candidate === text);
+      if (word !== undefined) return { value: word };
+      if (text !== undefined && notYet.includes(text)) {
+        return { problem: `PgBouncer's ${quote(text)} is not supported yet (supported: ${words.join(', ')})` };
+      }
+      return unexpected(`one of ${words.join(', ')}`, node);
+    },
+    format: String,
+  };
+}
+
+interface TextOptions {
+  /** The protocol's limits count bytes of UTF-8. */
+  readonly maxBytes?: number;
+  /** A secret's value never appears in a message. */
+  readonly secret?: boolean;
+}
+
+/** Any text, the empty one included. */
+export function text(options: TextOptions = {}): Kind<string> {
+  const { maxBytes = Number.POSITIVE_INFINITY, secret = false } = options;
+  return {
+    type: 'text',
+    values: maxBytes === Number.POSITIVE_INFINITY ? 'text' : `text, at most ${maxBytes} bytes`,
+    parse(node) {
+      const value = textOf(node);
+      if (value === null)
+        return { problem: `expected text, found ${secret ? describeType(node) : describeNode(node)}` };
+      const problem = textProblem(value, maxBytes);
+      return problem === null ? { value } : { problem };
+    },
+    format: (value) => value,
+  };
+}
+
+/** Why a text cannot be sent to PostgreSQL, or null if it can. Names of databases and users are checked with it too. */
+export function textProblem(value: string, maxBytes: number): string | null {
+  // A NUL would end the string early in every message of the protocol; half a surrogate pair has no UTF-8.
+  if (value.includes('\0')) return 'a NUL character is not allowed';
+  if (/\p{Surrogate}/u.test(value)) return 'half of a surrogate pair is not a character';
+  const bytes = Buffer.byteLength(value);
+  return bytes <= maxBytes ? null : `expected at most ${maxBytes} bytes, found ${bytes}`;
+}
+
+/** A file; a relative path starts at the configuration file's folder. `~` has no special meaning. */
+export const path: Kind<string> = {
+  type: 'path',
+  values: 'path',
+  parse(node, folder) {
+    const written = text().parse(node, folder);
+    if ('problem' in written) return written;
+    return written.value === '' ? unexpected('a path', node) : { value: resolve(folder, written.value) };
+  },
+  format: (value) => value,
+};
+
+/** A literal address or a host name, without a port. */
+export const address: Kind<string> = {
+  type: 'address',
+  values: 'address',
+  parse(node) {
+    const word = textOf(node)?.trim();
+    return word === undefined ? unexpected('a host name or an address', node) : hostProblemOr(word);
+  },
+  format: (value) => value,
+};
+
+function hostProblemOr(written: string): Outcome<string> {
+  if (/^[/@]/.test(written)) return { problem: `Unix sockets are not supported yet (${quote(written)})` };
+  const word = written.startsWith('[') && written.endsWith(']') ? written.slice(1, -1) : written;
+  // One colon would be a port's.
+  const isIpv6 = /^[\da-f:.]+(?:%[\w.-]+)?$/i.test(word) && word.indexOf(':') !== word.lastIndexOf(':');
+  const isName = /^[^\s\p{C}:,;/\\@#?*%"'()[\]{}]+$/u.test(word);
+  if (word === '*' || (word.length <= 255 && (isIpv6 || isName))) return { value: word };
+  const hint = /^[^:]*:\d+$/.test(word) ? ' (the port is a setting of its own)' : '';
+  return { problem: `expected a host name or an address, found ${quote(written)}${hint}` };
+}
+
+/** Addresses separated by commas, or a list of them; at least one, none of them twice. */
+function addressList(values: string, wildcard: 'allowed' | 'refused'): Kind<readonly string[]> {
+  return {
+    type: 'list',
+    values,
+    parse(node) {
+      const parts = node.kind === 'list' ? node.items.map(textOf) : (textOf(node)?.split(',') ?? [null]);
+      const found = new Set<string>();
+      for (const part of parts) {
+        if (part === null) return unexpected('host names or addresses', node);
+        const outcome = hostProblemOr(part.trim());
+        if ('problem' in outcome) return outcome;
+        if (found.has(outcome.value)) return { problem: `${quote(outcome.value)} is given twice` };
+        found.add(outcome.value);
+      }
+      if (found.size === 0) return unexpected('at least one address', node);
+      if (!found.has('*')) return { value: Object.freeze([...found]) };
+      if (wildcard === 'refused') return { problem: 'expected host names or addresses, found "*"' };
+      return found.size === 1 ? { value: Object.freeze(['*']) } : { problem: '"*" already stands for all addresses' };
+    },
+    format: (value) => value.join(', '),
+  };
+}
+
+export const listenAddresses = addressList('addresses separated by commas, or *', 'allowed');
+export const hosts = addressList('host names or addresses, separated by commas', 'refused');
+
+/** Null when nothing, or an empty text, is given: for settings of a database or a user this means "as for all". */
+export function optional<T>(kind: Kind<T>): Kind<T | null> {
+  return {
+    ...kind,
+    parse(node, folder) {
+      const isUnset = node.kind === 'scalar' && (node.value === null || node.value === '');
+      return isUnset ? { value: null } : kind.parse(node, folder);
+    },
+    format: (value) => (value === null ? '' : kind.format(value)),
+  };
+}

@@ -1,0 +1,375 @@
+/**
+ * THE table: every setting with its name, key, kind, default, when a change applies, and a line of documentation. The
+ * parser, the types, `pgbouncer.example.yaml` and `docs/configuration.md` are derived from it. It knows no file.
+ */
+import {
+  address,
+  boolean,
+  choice,
+  duration,
+  hosts,
+  integer,
+  type Kind,
+  listenAddresses,
+  optional,
+  path,
+  size,
+  text,
+} from './setting-kinds.ts';
+
+/** `reload`: a new value applies when the configuration is read again; `restart`: only when the process starts. */
+export type Applies = 'restart' | 'reload';
+
+export interface Setting<Key extends string = string, Value = unknown> {
+  /** PgBouncer's spelling, or ours in the same style: how files and people call it. */
+  readonly name: string;
+  /** How the code calls it: in camelCase, `Ms` and `Bytes` say the unit. */
+  readonly key: Key;
+  readonly kind: Kind<Value>;
+  readonly default: Value;
+  readonly applies: Applies;
+  readonly documentation: string;
+}
+
+/** What the settings of a table are read into. */
+export type ValuesOf<Table extends readonly Setting[]> = {
+  readonly [Entry in Table[number] as Entry['key']]: Entry['default'];
+};
+
+function setting<const Key extends string, Value>(
+  name: string,
+  key: Key,
+  kind: Kind<Value>,
+  defaultValue: NoInfer<Value>,
+  applies: Applies = 'reload',
+) {
+  return {
+    documented: (documentation: string): Setting<Key, Value> =>
+      Object.freeze({ name, key, kind, default: defaultValue, applies, documentation }),
+  };
+}
+
+/** A setting of a database or a user: null where it is not given. */
+function optionalSetting<const Key extends string, Value>(name: string, key: Key, kind: Kind<Value>) {
+  return setting<Key, Value | null>(name, key, optional(kind), null);
+}
+
+const poolMode = choice(['session', 'transaction', 'statement']);
+const balancing = choice(['round-robin', 'disable']);
+const count = integer(0);
+const SECOND = 1000;
+export const MAX_DATABASE_NAME_BYTES = 63;
+export const MAX_USER_NAME_BYTES = 127;
+
+const listening = [
+  setting('listen_addr', 'listenAddr', listenAddresses, Object.freeze(['127.0.0.1']), 'restart').documented(
+    'Addresses or host names to listen on, separated by commas; `*` stands for all IPv4 and IPv6 addresses.',
+  ),
+  setting('listen_port', 'listenPort', integer(0, 65_535), 6432, 'restart').documented(
+    'TCP port to listen on; 0 takes any free port.',
+  ),
+  setting('listen_backlog', 'listenBacklog', integer(1, 65_535), 1024, 'restart').documented(
+    'Connections that the kernel keeps until they are accepted; it caps them at its own net.core.somaxconn.',
+  ),
+  setting('tcp_keepalive', 'tcpKeepalive', boolean, true).documented(
+    'Turns on TCP keepalive, which finds connections whose other end has vanished.',
+  ),
+  setting('tcp_keepidle', 'tcpKeepidleMs', duration(), 0).documented(
+    'Seconds of silence before the first keepalive probe; 0 leaves it to the operating system.',
+  ),
+  setting('max_packet_size', 'maxPacketSizeBytes', size(1024, 0x3fffffff), 0x3fffffff).documented(
+    'The largest protocol message, in bytes, that is passed on; who sends a larger one is disconnected.',
+  ),
+] as const;
+
+const pools = [
+  setting('pool_mode', 'poolMode', poolMode, 'session').documented(
+    'When a server connection returns to its pool: as the client leaves, after a transaction, or after a statement.',
+  ),
+  setting('default_pool_size', 'defaultPoolSize', count, 20).documented(
+    'Server connections per pool, which is one pair of database and user; 0 means no limit.',
+  ),
+  setting('min_pool_size', 'minPoolSize', count, 0).documented(
+    'Server connections kept open in a pool that has a client or a forced user, even if idle; 0 keeps none.',
+  ),
+  setting('reserve_pool_size', 'reservePoolSize', count, 0).documented(
+    'Additional server connections for a pool whose clients wait longer than reserve_pool_timeout; 0 means none.',
+  ),
+  setting('reserve_pool_timeout', 'reservePoolTimeoutMs', duration(), 5 * SECOND).documented(
+    'Seconds that a client waits before its pool takes a reserve connection; 0 turns the reserve off.',
+  ),
+  setting('server_round_robin', 'serverRoundRobin', boolean, false).documented(
+    'Uses idle server connections in turn, instead of the one used last, which lets the others time out.',
+  ),
+  setting('pool_idle_timeout', 'poolIdleTimeoutMs', duration(), 0).documented(
+    'Seconds after which a pool without any connection is forgotten; 0 means never.',
+  ),
+  setting('autodb_idle_timeout', 'autodbIdleTimeoutMs', duration(), 3600 * SECOND).documented(
+    'Seconds after which an unused database that came from the fallback `*` is forgotten; 0 means never.',
+  ),
+  setting('disable_pqexec', 'disablePqexec', boolean, false, 'restart').documented(
+    'Refuses simple queries, which may hold several statements, and allows only the extended protocol.',
+  ),
+] as const;
+
+const limits = [
+  setting('max_client_conn', 'maxClientConn', integer(1), 100).documented(
+    'Client connections in all; raise the limit of open files with it.',
+  ),
+  setting('max_db_client_connections', 'maxDbClientConnections', count, 0).documented(
+    'Client connections per database; 0 means no limit.',
+  ),
+  setting('max_user_client_connections', 'maxUserClientConnections', count, 0).documented(
+    'Client connections per user; 0 means no limit.',
+  ),
+  setting('max_login_clients', 'maxLoginClients', count, 0).documented(
+    'Client connections whose identity is not proven yet, besides max_client_conn; 0 means half of max_client_conn.',
+  ),
+  setting('max_db_connections', 'maxDbConnections', count, 0).documented(
+    'Server connections per database, over all users; 0 means no limit.',
+  ),
+  setting('max_user_connections', 'maxUserConnections', count, 0).documented(
+    'Server connections per user, over all databases; 0 means no limit.',
+  ),
+  setting('max_server_connections', 'maxServerConnections', count, 0).documented(
+    'Server connections to one PostgreSQL (the same hosts and port), over all databases and users; 0 means no limit.',
+  ),
+] as const;
+
+const authentication = [
+  setting(
+    'auth_type',
+    'authType',
+    choice(['any', 'trust', 'plain', 'md5', 'scram-sha-256'], ['cert', 'hba', 'ldap', 'pam']),
+    'md5',
+  ).documented(
+    'How clients prove who they are; `md5` uses SCRAM for a user whose secret is a SCRAM one, `any` asks for nothing.',
+  ),
+  setting('auth_file', 'authFile', optional(path), null).documented(
+    'File of users and their secrets, a line `"user" "secret"` each; relative to the folder of this file.',
+  ),
+  setting('scram_iterations', 'scramIterations', integer(1, 100_000), 4096).documented(
+    'Iterations of the SCRAM secrets that are made from plain passwords; more cost more time at each login.',
+  ),
+  setting('login_notify_message', 'loginNotifyMessage', text(), '').documented(
+    'Text of a notice that each client gets after its login; empty sends none.',
+  ),
+] as const;
+
+const clients = [
+  setting('client_login_timeout', 'clientLoginTimeoutMs', duration(), 60 * SECOND).documented(
+    'Seconds that a client may take to log in; 0 means no limit.',
+  ),
+  setting('client_idle_timeout', 'clientIdleTimeoutMs', duration(), 0).documented(
+    'Seconds after which a client that is idle outside a transaction is disconnected; 0 means never.',
+  ),
+  setting('client_write_timeout', 'clientWriteTimeoutMs', duration(), 0).documented(
+    'Seconds after which a client that does not read what is sent to it is disconnected; 0 means never.',
+  ),
+  setting('query_timeout', 'queryTimeoutMs', duration(), 0).documented(
+    'Seconds that a query may run before its client is disconnected; 0 means no limit.',
+  ),
+  setting('query_wait_timeout', 'queryWaitTimeoutMs', duration(), 120 * SECOND).documented(
+    'Seconds that a client may wait for a server connection before it is disconnected; 0 means no limit.',
+  ),
+  setting('query_wait_notify', 'queryWaitNotifyMs', duration(), 5 * SECOND).documented(
+    'Seconds of waiting after which the client is told by a notice that it waits; 0 sends none.',
+  ),
+  setting('idle_transaction_timeout', 'idleTransactionTimeoutMs', duration(), 0).documented(
+    'Seconds that a client may be idle inside a transaction before it is disconnected; 0 means no limit.',
+  ),
+  setting('transaction_timeout', 'transactionTimeoutMs', duration(), 0).documented(
+    'Seconds that a transaction may last before its client is disconnected; 0 means no limit.',
+  ),
+  setting('cancel_wait_timeout', 'cancelWaitTimeoutMs', duration(), 10 * SECOND).documented(
+    'Seconds that a cancel request may wait for a connection to its server before it is dropped; 0 means no limit.',
+  ),
+  setting('abandoned_query_timeout', 'abandonedQueryTimeoutMs', duration(), 60 * SECOND).documented(
+    'Seconds that a query may still run after its client has said goodbye, until it is cancelled; 0 means no limit.',
+  ),
+] as const;
+
+const servers = [
+  setting('server_reset_query', 'serverResetQuery', text(), 'DISCARD ALL').documented(
+    'Query that cleans a server connection in session mode before another client gets it; empty sends none.',
+  ),
+  setting('server_reset_query_always', 'serverResetQueryAlways', boolean, false).documented(
+    'Sends server_reset_query in transaction and statement mode too.',
+  ),
+  setting('server_check_query', 'serverCheckQuery', text(), '<empty>').documented(
+    'Query that tests an idle server connection before its use; `<empty>` is an empty query, no text turns it off.',
+  ),
+  setting('server_check_delay', 'serverCheckDelayMs', duration(), 30 * SECOND).documented(
+    'Seconds that a server connection may have been idle and still be used without a test; 0 tests each time.',
+  ),
+  setting('server_lifetime', 'serverLifetimeMs', duration(), 3600 * SECOND).documented(
+    'Seconds after which a server connection is closed once it is unused; 0 uses each connection once.',
+  ),
+  setting('server_idle_timeout', 'serverIdleTimeoutMs', duration(), 600 * SECOND).documented(
+    'Seconds after which an idle server connection is closed; 0 means never.',
+  ),
+  setting('server_connect_timeout', 'serverConnectTimeoutMs', duration(), 15 * SECOND).documented(
+    'Seconds that connecting and logging in to a server may take; 0 means no limit.',
+  ),
+  setting('server_login_retry', 'serverLoginRetryMs', duration(), 15 * SECOND).documented(
+    'Seconds between two tries after a failed server login, while clients get its error at once; 0 means no pause.',
+  ),
+  setting('server_login_concurrency', 'serverLoginConcurrency', integer(1), 4).documented(
+    'Logins to one PostgreSQL that may be in progress at a time.',
+  ),
+  setting('server_fast_close', 'serverFastClose', boolean, false).documented(
+    'Closes outdated server connections in session mode after the transaction, and their clients with them.',
+  ),
+  setting('server_recovery_timeout', 'serverRecoveryTimeoutMs', duration(), 5 * SECOND).documented(
+    'Seconds in which a server connection that a client has left in disorder must be clean; 0 closes it at once.',
+  ),
+  setting('server_close_timeout', 'serverCloseTimeoutMs', duration(), 5 * SECOND).documented(
+    'Seconds that a server may take to end a connection that is being closed before it is cut; 0 cuts it at once.',
+  ),
+] as const;
+
+const names = [
+  setting('load_balance_hosts', 'loadBalanceHosts', balancing, 'round-robin').documented(
+    'Which of several hosts is connected to: each in turn, or (`disable`) always the same until it fails.',
+  ),
+  setting('resolver', 'resolver', choice(['builtin', 'libc']), 'builtin', 'restart').documented(
+    'Who resolves host names: the pooler itself, as libc does but without its threads, or the system with getaddrinfo.',
+  ),
+  setting('resolv_conf', 'resolvConf', optional(path), null, 'restart').documented(
+    'File with the name servers for the built-in resolver; not set means /etc/resolv.conf.',
+  ),
+  setting('dns_max_ttl', 'dnsMaxTtlMs', duration(), 15 * SECOND).documented(
+    'Seconds that a resolved name is kept at most; 0 asks again for each connection.',
+  ),
+  setting('dns_nxdomain_ttl', 'dnsNxdomainTtlMs', duration(), 15 * SECOND).documented(
+    'Seconds that the failure to resolve a name is kept; 0 asks again for each connection.',
+  ),
+] as const;
+
+const operation = [
+  setting('log_level', 'logLevel', choice(['debug', 'info', 'warn', 'error']), 'info').documented(
+    'The least serious lines that are logged.',
+  ),
+  setting('log_connections', 'logConnections', boolean, true).documented('Logs each login.'),
+  setting('log_disconnections', 'logDisconnections', boolean, true).documented(
+    'Logs each end of a connection with its reason.',
+  ),
+  setting('log_pooler_errors', 'logPoolerErrors', boolean, true).documented(
+    'Logs the errors that the pooler itself sends to clients.',
+  ),
+  setting('log_stats', 'logStats', boolean, true).documented('Logs a line of statistics each stats_period.'),
+  setting('stats_period', 'statsPeriodMs', duration(0.1), 60 * SECOND).documented(
+    'Seconds over which averages are taken, and between two lines of statistics.',
+  ),
+  setting('http_listen_addr', 'httpListenAddr', address, '127.0.0.1', 'restart').documented(
+    'Address on which metrics and health checks are served; `*` stands for all addresses.',
+  ),
+  setting('http_port', 'httpPort', integer(0, 65_535), 0, 'restart').documented(
+    'TCP port on which metrics and health checks are served; 0 serves none.',
+  ),
+  setting('shutdown_timeout', 'shutdownTimeoutMs', duration(), 0).documented(
+    'Seconds that a shutdown waits for clients before it disconnects them; 0 means no limit.',
+  ),
+] as const;
+
+/** The section `pgbouncer:`, in the order in which people read it. */
+export const settingGroups = [
+  { title: 'Listening', settings: listening },
+  { title: 'Pools', settings: pools },
+  { title: 'Limits', settings: limits },
+  { title: 'Authentication', settings: authentication },
+  { title: 'Clients and queries', settings: clients },
+  { title: 'Server connections', settings: servers },
+  { title: 'Hosts and names', settings: names },
+  { title: 'Logs, metrics, shutdown', settings: operation },
+] as const;
+
+const settings = settingGroups.flatMap((group): readonly GlobalSetting[] => group.settings);
+
+type GlobalSetting = (typeof settingGroups)[number]['settings'][number];
+export type Settings = ValuesOf<readonly GlobalSetting[]>;
+export type PoolMode = Settings['poolMode'];
+export type LoadBalanceHosts = Settings['loadBalanceHosts'];
+
+/** Each entry of the section `databases:`. */
+export const databaseSettings = [
+  setting('host', 'hosts', hosts, Object.freeze(['127.0.0.1'])).documented(
+    'Host names or addresses of the PostgreSQL server, separated by commas.',
+  ),
+  setting('port', 'port', integer(1, 65_535), 5432).documented('TCP port of the PostgreSQL server.'),
+  optionalSetting('dbname', 'dbname', text({ maxBytes: MAX_DATABASE_NAME_BYTES })).documented(
+    'Name of the database on the server; not set means the name that the client asks for.',
+  ),
+  optionalSetting('user', 'user', text({ maxBytes: MAX_USER_NAME_BYTES })).documented(
+    'Forced user: all clients of this database share its server connections; not set means each client its own.',
+  ),
+  optionalSetting('password', 'password', text({ secret: true })).documented(
+    'Password of the forced user; not set means the secret in auth_file.',
+  ),
+  optionalSetting('pool_mode', 'poolMode', poolMode).documented('pool_mode of this database.'),
+  optionalSetting('pool_size', 'poolSize', count).documented('default_pool_size of this database; 0 means no limit.'),
+  optionalSetting('min_pool_size', 'minPoolSize', count).documented('min_pool_size of this database; 0 keeps none.'),
+  optionalSetting('reserve_pool_size', 'reservePoolSize', count).documented(
+    'reserve_pool_size of this database, also called reserve_pool; 0 means none.',
+  ),
+  optionalSetting('max_db_connections', 'maxDbConnections', count).documented(
+    'max_db_connections of this database; 0 means no limit.',
+  ),
+  optionalSetting('max_db_client_connections', 'maxDbClientConnections', count).documented(
+    'max_db_client_connections of this database; 0 means no limit.',
+  ),
+  optionalSetting('max_server_connections', 'maxServerConnections', count).documented(
+    'max_server_connections of this PostgreSQL or budget, for all databases that share it; 0 means no limit.',
+  ),
+  optionalSetting('budget', 'budget', text()).documented(
+    'Any name: databases with the same one share max_server_connections; not set means those with the same hosts and port.',
+  ),
+  optionalSetting('connect_query', 'connectQuery', text()).documented(
+    'Query that is sent once on each new server connection; not set sends none.',
+  ),
+  optionalSetting('query_wait_timeout', 'queryWaitTimeoutMs', duration()).documented(
+    'query_wait_timeout of this database, in seconds; 0 means no limit.',
+  ),
+  optionalSetting('server_lifetime', 'serverLifetimeMs', duration()).documented(
+    'server_lifetime of this database, in seconds; 0 uses each connection once.',
+  ),
+  optionalSetting('load_balance_hosts', 'loadBalanceHosts', balancing).documented(
+    'load_balance_hosts of this database.',
+  ),
+] as const;
+
+/** Each entry of the section `users:`. What a user has set wins over the database, which wins over `pgbouncer:`. */
+export const userSettings = [
+  optionalSetting('pool_mode', 'poolMode', poolMode).documented('pool_mode of this user.'),
+  optionalSetting('pool_size', 'poolSize', count).documented('default_pool_size of this user; 0 means no limit.'),
+  optionalSetting('reserve_pool_size', 'reservePoolSize', count).documented(
+    'reserve_pool_size of this user; 0 means none.',
+  ),
+  optionalSetting('max_user_connections', 'maxUserConnections', count).documented(
+    'max_user_connections of this user; 0 means no limit.',
+  ),
+  optionalSetting('max_user_client_connections', 'maxUserClientConnections', count).documented(
+    'max_user_client_connections of this user; 0 means no limit.',
+  ),
+  optionalSetting('query_timeout', 'queryTimeoutMs', duration()).documented(
+    'query_timeout of this user, in seconds; 0 means no limit.',
+  ),
+  optionalSetting('query_wait_timeout', 'queryWaitTimeoutMs', duration()).documented(
+    'query_wait_timeout of this user, in seconds; 0 means no limit.',
+  ),
+  optionalSetting('idle_transaction_timeout', 'idleTransactionTimeoutMs', duration()).documented(
+    'idle_transaction_timeout of this user, in seconds; 0 means no limit.',
+  ),
+  optionalSetting('transaction_timeout', 'transactionTimeoutMs', duration()).documented(
+    'transaction_timeout of this user, in seconds; 0 means no limit.',
+  ),
+  optionalSetting('client_idle_timeout', 'clientIdleTimeoutMs', duration()).documented(
+    'client_idle_timeout of this user, in seconds; 0 means never.',
+  ),
+] as const;
+
+/** The three sections of a configuration and the settings that may stand in each (or in each of its entries). */
+export const sections = { pgbouncer: settings, databases: databaseSettings, users: userSettings } as const;
+export type SectionName = keyof typeof sections;
+/** Other spellings that PgBouncer's users know. */
+export const aliases: ReadonlyMap<string, string> = new Map([['reserve_pool', 'reserve_pool_size']]);

@@ -1,0 +1,39 @@
+/** Says why a key is not one of those that may stand where it stands. It only makes words. */
+import { quote } from './config-tree.ts';
+import { nearestName } from './nearest-name.ts';
+import { type SectionName, sections } from './settings.ts';
+import { libpqParameters, unsupportedSections, unsupportedSettings } from './unsupported-settings.ts';
+
+export function unknownSetting(key: string, section: SectionName): string {
+  if (key === '<<') return 'YAML merge keys ("<<") are not supported';
+  if (unsupportedSettings[section].has(key)) return `PgBouncer's setting ${quote(key)} is not supported yet`;
+  if (section === 'databases' && libpqParameters.has(key)) {
+    return `libpq's parameter ${quote(key)} is not supported here yet`;
+  }
+  const homes = sectionNames.filter((name) => sections[name].some((setting) => setting.name === key));
+  if (homes.length > 0)
+    return `${quote(key)} is not a setting of ${entryOf[section]}, but of ${homes.map((home) => entryOf[home]).join(' and ')}`;
+  return `unknown setting ${quote(key)}${suggestion(
+    key,
+    sections[section].map((setting) => setting.name),
+  )}`;
+}
+
+export function unknownSection(key: string): string {
+  if (unsupportedSections.has(key)) return `PgBouncer's section ${quote(key)} is not supported yet`;
+  if (sections.pgbouncer.some((setting) => setting.name === key))
+    return `${quote(key)} belongs into the section "pgbouncer"`;
+  return `unknown section ${quote(key)}${suggestion(key, sectionNames)}`;
+}
+
+const sectionNames: readonly SectionName[] = ['pgbouncer', 'databases', 'users'];
+const entryOf: Readonly<Record<SectionName, string>> = {
+  pgbouncer: 'the section "pgbouncer"',
+  databases: 'a database',
+  users: 'a user',
+};
+
+function suggestion(key: string, names: readonly string[]): string {
+  const nearest = nearestName(key, names);
+  return nearest === null ? '' : ` (did you mean ${quote(nearest)}?)`;
+}

@@ -1,0 +1,76 @@
+/**
+ * The cancels of one pool, in a lane of their own: they need no server slot, but each costs PostgreSQL a fork, so only so
+ * many are under way at a time and the others wait in line. One that has nothing left to cancel is dropped unsent.
+ */
+import type { Environment } from '../base/environment.ts';
+import { CancelRequest } from '../server/cancel-request.ts';
+import type { ServerConnection } from '../server/server-connection.ts';
+
+interface Order {
+  readonly server: ServerConnection;
+  readonly isWanted: () => boolean;
+  readonly sinceMs: number;
+}
+
+/** With an unlimited pool there still is a limit here. */
+const DEFAULT_LANE = 20;
+/** How many may wait for each that is under way. */
+const QUEUE_PER_SLOT = 10;
+
+export class CancelLane {
+  readonly #environment: Environment;
+  readonly #underWay = new Set<CancelRequest>();
+  readonly #queue: Order[] = [];
+  #limit: number;
+
+  constructor(environment: Environment, limit: number) {
+    this.#environment = environment;
+    this.#limit = limit > 0 ? limit : DEFAULT_LANE;
+  }
+
+  get active(): number {
+    return this.#underWay.size;
+  }
+
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
+  /** Cancels what `server` runs, as long as `isWanted` says so. Past all bounds the order is dropped. */
+  start(server: ServerConnection, isWanted: () => boolean): void {
+    if (server.cancelKey === null) return;
+    this.#queue.push({ server, isWanted, sinceMs: this.#environment.now() });
+    this.#advance();
+    if (this.#queue.length > this.#limit * QUEUE_PER_SLOT) this.#queue.pop();
+  }
+
+  /** Called now and then: those that have waited, or been under way, for `timeoutMs` are given up. */
+  checkDeadlines(nowMs: number, timeoutMs: number): void {
+    if (timeoutMs <= 0) return;
+    while (this.#queue[0] !== undefined && nowMs - this.#queue[0].sinceMs >= timeoutMs) this.#queue.shift();
+    for (const request of this.#underWay) if (nowMs - request.startedMs >= timeoutMs) request.giveUp();
+  }
+
+  #advance(): void {
+    while (this.#underWay.size < this.#limit) {
+      const order = this.#queue.shift();
+      if (order === undefined) return;
+      if (order.isWanted()) this.#send(order);
+    }
+  }
+
+  #send({ server, isWanted }: Order): void {
+    const request = new CancelRequest(this.#environment, server.address, server.cancelKey!, {
+      isCancelWanted: isWanted,
+      onCancelSent: () => {
+        server.cancelsInFlight++;
+      },
+      onCancelClosed: (sent) => {
+        this.#underWay.delete(request);
+        if (sent) server.cancelEnded();
+        this.#advance();
+      },
+    });
+    this.#underWay.add(request);
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * How many logins to one PostgreSQL are under way at a time: each costs it a fork and an authentication, and a herd of
+ * them slows down those that already work. Who is turned away is called when there is room.
+ */
+export interface GateVisitor {
+  /** There may be room now: ask again, or do nothing. */
+  onGateOpen(): void;
+}
+
+export class LoginGate {
+  readonly #limit: number;
+  readonly #waiting = new Set<GateVisitor>();
+  #inside = 0;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Whether one more may go in. Who may not is remembered. */
+  enter(visitor: GateVisitor): boolean {
+    if (this.#inside >= this.#limit) {
+      this.#waiting.add(visitor);
+      return false;
+    }
+    this.#inside++;
+    return true;
+  }
+
+  leave(): void {
+    this.#inside--;
+    for (const visitor of this.#waiting) {
+      if (this.#inside >= this.#limit) return;
+      this.#waiting.delete(visitor);
+      visitor.onGateOpen();
+    }
+  }
+}

@@ -1,0 +1,75 @@
+/**
+ * What a pool's connections need from time to time: every timeout of servers and of those who wait for them. It walks
+ * servers and waiters, never all clients.
+ */
+import { errors } from '../base/errors.ts';
+import type { Settings } from '../config/settings.ts';
+import type { ServerState } from '../server/server-state.ts';
+import type { Pool } from './pool.ts';
+
+/** States in which the server owes a short answer to a query of ours. */
+const ANSWERING: readonly ServerState[] = ['testing', 'preparing', 'resetting'];
+
+export function upkeep(pool: Pool, settings: Settings, nowMs: number): void {
+  refuseLongWaiters(pool, nowMs);
+  for (const server of pool.servers.linked) server.holder?.onTick(nowMs);
+  closeSpareServers(pool, nowMs);
+  closeSilentServers(pool, settings, nowMs);
+  pool.cancels.checkDeadlines(nowMs, settings.cancelWaitTimeoutMs);
+  pool.tick(nowMs);
+}
+
+/** Waiters are in the order of their arrival, so the first that may stay ends the walk. */
+function refuseLongWaiters(pool: Pool, nowMs: number): void {
+  const { queryWaitTimeoutMs, queryWaitNotifyMs, poolSize } = pool.settings;
+  for (const waiter of pool.waiting) {
+    const waitedMs = nowMs - waiter.waitingSinceMs;
+    if (queryWaitTimeoutMs > 0 && waitedMs >= queryWaitTimeoutMs) {
+      pool.leave(waiter);
+      const detail = `Pool ${pool.databaseName}/${pool.userName} has ${pool.servers.linked.size} of ${poolSize} server connections in use.`;
+      waiter.onNoServer(errors.queryWaitTimeout(waitedMs, detail), 'query_wait_timeout');
+    } else if (queryWaitNotifyMs > 0 && waitedMs >= queryWaitNotifyMs) {
+      if (!waiter.waitNotified) waiter.onLongWait();
+      waiter.waitNotified = true;
+    } else {
+      return;
+    }
+  }
+}
+
+/** The longest idle is first. What min_pool_size asks for stays, unless it has come to its age. */
+function closeSpareServers(pool: Pool, nowMs: number): void {
+  const { serverIdleTimeoutMs, minPoolSize } = pool.settings;
+  let spare = pool.servers.alive - minPoolSize;
+  for (const server of pool.servers.idle) {
+    if (serverIdleTimeoutMs > 0 && spare > 0 && nowMs - server.times.stateSinceMs >= serverIdleTimeoutMs) {
+      server.close('idle_timeout');
+      spare--;
+    } else if (pool.isLifeOver(server, nowMs)) {
+      server.close('lifetime');
+      spare--;
+    }
+  }
+}
+
+function closeSilentServers(pool: Pool, settings: Settings, nowMs: number): void {
+  const { serverConnectTimeoutMs, serverCloseTimeoutMs, abandonedQueryTimeoutMs, serverRecoveryTimeoutMs } = settings;
+  for (const server of pool.servers.in('connecting')) {
+    if (serverConnectTimeoutMs > 0 && nowMs - server.times.stateSinceMs >= serverConnectTimeoutMs) {
+      server.close('connect_timeout');
+    }
+  }
+  for (const state of ANSWERING) {
+    for (const server of pool.servers.in(state)) {
+      if (serverConnectTimeoutMs > 0 && nowMs - server.times.stateSinceMs >= serverConnectTimeoutMs) {
+        server.close('not_answering');
+      }
+    }
+  }
+  for (const server of pool.servers.in('recovering')) {
+    server.recovery?.checkDeadlines(nowMs, abandonedQueryTimeoutMs, serverRecoveryTimeoutMs);
+  }
+  for (const server of pool.servers.in('closing')) {
+    if (nowMs - server.times.stateSinceMs >= serverCloseTimeoutMs) server.destroy();
+  }
+}

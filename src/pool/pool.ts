@@ -1,0 +1,517 @@
+/**
+ * The server connections of one (database, user), and who waits for them. It decides who is next, when a connection is
+ * opened, and what has to happen to one before it is used again. It knows no client: a waiter is all it sees.
+ */
+import type { DerivedKeys } from '../auth/derived-keys.ts';
+import type { ClientCloseReason, ServerCloseReason } from '../base/close-reason.ts';
+import type { Environment, SocketAddress } from '../base/environment.ts';
+import type { ErrorReport } from '../base/errors.ts';
+import { LinkedList } from '../base/linked-list.ts';
+import type { Logger } from '../base/logger.ts';
+import type { DatabaseConfig } from '../config/config.ts';
+import type { PoolSettings } from '../config/pool-settings.ts';
+import type { Settings } from '../config/settings.ts';
+import type { Resolver } from '../net/resolver.ts';
+import type { ErrorFields } from '../protocol/error-fields.ts';
+import { STATUS_IDLE } from '../protocol/message-type.ts';
+import type { Budget, BudgetScope, Claimant, Lease } from '../server/lease.ts';
+import { ServerConnection } from '../server/server-connection.ts';
+import type { ServerFailure, ServerOwner } from '../server/server-holder.ts';
+import type { ServerCredentials } from '../server/server-login.ts';
+import type { ServerState } from '../server/server-state.ts';
+import { TrafficCounters } from '../server/traffic-counters.ts';
+import { CancelLane } from './cancel-lane.ts';
+import { type AttemptListener, ConnectAttempt } from './connect-attempt.ts';
+import { HostFinder } from './host-finder.ts';
+import type { GateVisitor, LoginGate } from './login-gate.ts';
+import { ServerHealth } from './server-health.ts';
+import { ServerLists } from './server-lists.ts';
+import type { LoginWaiter, Waiter } from './waiter.ts';
+
+export interface PoolOptions {
+  readonly environment: Environment;
+  readonly log: Logger;
+  readonly budget: Budget;
+  readonly keys: DerivedKeys;
+  readonly resolver: Resolver;
+  readonly settings: Settings;
+  readonly poolSettings: PoolSettings;
+  readonly database: DatabaseConfig;
+  /** The name that clients use. */
+  readonly databaseName: string;
+  /** Who the pool is at the server. */
+  readonly userName: string;
+  /** Asked for each login, so that a changed password reaches the next one. */
+  readonly credentials: () => ServerCredentials;
+  readonly unguessable: string;
+  readonly gate: LoginGate;
+}
+
+/** After an unconfirmed close the backend is given this long to go before its slot counts as free. */
+const UNCONFIRMED_CLOSE_MS = 1000;
+
+/** Values as clients wrote them → as servers report them; so many that no client can make it grow for ever. */
+const MAX_CANONICAL_VALUES = 1000;
+
+export class Pool implements ServerOwner, Claimant, AttemptListener, GateVisitor {
+  readonly databaseName: string;
+  readonly userName: string;
+  readonly traffic = new TrafficCounters();
+  readonly servers = new ServerLists();
+  readonly waiting = new LinkedList<Waiter>();
+  readonly loginWaiting = new Set<LoginWaiter>();
+  readonly health = new ServerHealth();
+  readonly cancels: CancelLane;
+  readonly scopes: readonly BudgetScope[];
+  /** Client connections that belong to this pool. */
+  clients = 0;
+  /** Since when there is neither a client nor a server; null while there is one. */
+  emptySinceMs: number | null;
+  /** Connections closed, by reason. */
+  readonly closedServers = new Map<ServerCloseReason, number>();
+  /** Closed without PostgreSQL having confirmed it. */
+  closedUnconfirmed = 0;
+  connects = 0;
+
+  readonly #options: PoolOptions;
+  readonly #finder: HostFinder;
+  readonly #attempts = new Set<ConnectAttempt>();
+  readonly #attemptOf = new Map<ServerConnection, ConnectAttempt>();
+  readonly #canonical = new Map<string, string>();
+  #parameters: ReadonlyMap<string, string> | null = null;
+  /** Leases that were asked for and have not been granted. */
+  #claims = 0;
+  /** Leases that wait for the login gate. */
+  readonly #atGate: Lease[] = [];
+  #lastLifetimeCloseMs = 0;
+  #stopWatching: (() => void)[] = [];
+  /** What everybody is told since the pool serves no more. */
+  #stopped: ErrorReport | null = null;
+  /** The time of the last tick: exact enough for how long a server was idle. */
+  #tickMs: number;
+
+  constructor(options: PoolOptions) {
+    const { environment, database, poolSettings, resolver } = options;
+    this.#options = options;
+    this.databaseName = options.databaseName;
+    this.userName = options.userName;
+    this.#tickMs = environment.now();
+    this.emptySinceMs = this.#tickMs;
+    this.cancels = new CancelLane(environment, poolSettings.poolSize);
+    this.#finder = new HostFinder(resolver, {
+      hosts: database.hosts,
+      port: database.port,
+      policy: poolSettings.loadBalanceHosts,
+    });
+    this.scopes = [
+      { key: `database ${options.databaseName}`, limit: poolSettings.maxDbConnections },
+      { key: `user ${options.userName}`, limit: poolSettings.maxUserConnections },
+      { key: `postgres ${poolSettings.budgetKey}`, limit: poolSettings.maxServerConnections },
+    ];
+    this.#stopWatching = database.hosts.map((host) =>
+      this.#finder.watch(host, (addresses) => this.#onAddresses(host, addresses)),
+    );
+  }
+
+  get settings(): PoolSettings {
+    return this.#options.poolSettings;
+  }
+
+  /** No server connection and no cancel is left, not even on its way. */
+  get isEmpty(): boolean {
+    return this.servers.total === 0 && this.cancels.active === 0 && this.#coming === 0;
+  }
+
+  get database(): DatabaseConfig {
+    return this.#options.database;
+  }
+
+  // For clients
+
+  /** Why there is no point in asking now; null if there is. */
+  get refusal(): ErrorReport | null {
+    if (this.#stopped !== null) return this.#stopped;
+    if (!this.health.isFailing || this.health.isTemporary || this.servers.alive > 0) return null;
+    if (this.health.mayTry(this.#options.environment.now(), 0)) return null;
+    return this.health.reportForNewcomers();
+  }
+
+  /** An idle server for `waiter` now, or null: then it waits its turn and hears of it. */
+  acquire(waiter: Waiter): ServerConnection | null {
+    const server = this.waiting.size === 0 ? this.#takeIdle() : null;
+    if (server !== null) {
+      this.traffic.assignments++;
+      return server;
+    }
+    waiter.waitingSinceMs = this.#options.environment.now();
+    waiter.waitNotified = false;
+    this.waiting.push(waiter);
+    this.#grow();
+    return null;
+  }
+
+  /** The parameters that servers report, now or as soon as one has logged in. */
+  awaitParameters(waiter: LoginWaiter): ReadonlyMap<string, string> | null {
+    if (this.#parameters !== null) return this.#parameters;
+    this.loginWaiting.add(waiter);
+    this.#grow();
+    return null;
+  }
+
+  /** `waiter` gives up. */
+  leave(waiter: Waiter): void {
+    if (waiter.list === this.waiting) this.waiting.remove(waiter);
+  }
+
+  /** Cancels what `server` runs as long as it runs the same thing. */
+  cancel(server: ServerConnection, isWanted: () => boolean): void {
+    this.cancels.start(server, isWanted);
+  }
+
+  /** How servers report the value that clients write as `value`; `value` itself until one has said. */
+  canonical(name: string, value: string): string {
+    return this.#canonical.get(`${name}\0${value}`) ?? value;
+  }
+
+  learnCanonical(name: string, value: string, reported: string): void {
+    if (this.#canonical.size < MAX_CANONICAL_VALUES) this.#canonical.set(`${name}\0${value}`, reported);
+  }
+
+  // ServerOwner
+
+  onServerLoggedIn(server: ServerConnection): void {
+    const attempt = this.#attemptOf.get(server);
+    this.#attemptOf.delete(server);
+    if (attempt !== undefined) this.#endAttempt(attempt);
+    this.health.succeeded();
+    this.connects++;
+    this.#parameters = server.reported;
+    for (const waiter of this.loginWaiting) {
+      this.loginWaiting.delete(waiter);
+      waiter.onServerParameters(server.reported);
+    }
+    const { connectQuery } = this.settings;
+    if (connectQuery === null || server.closeWhenFree !== null) {
+      this.#becomeIdle(server);
+      return;
+    }
+    server.run('preparing', connectQuery, (error) => {
+      // As in PgBouncer: said, and otherwise ignored.
+      if (error !== null) this.#log('warn', server, `connect_query failed: ${error.message}`);
+      this.onServerFree(server);
+    });
+  }
+
+  onServerFailed(server: ServerConnection, failure: ServerFailure): void {
+    const attempt = this.#attemptOf.get(server);
+    if (failure.kind === 'unreachable' && attempt !== undefined && this.#stopped === null) {
+      // There may be another address: `onServerClosed` goes on with it.
+      attempt.reason = failure.reason;
+    } else {
+      this.#attemptOf.delete(server);
+      if (attempt !== undefined) this.#endAttempt(attempt);
+      this.#fail(failure);
+    }
+    const words = failure.kind === 'refused' ? failure.fields.message : failure.reason;
+    this.#log('warn', server, `server login failed: ${words}`);
+  }
+
+  onServerFree(server: ServerConnection): void {
+    if (server.closeWhenFree !== null) {
+      server.close(server.closeWhenFree);
+    } else if (server.cancelsInFlight > 0) {
+      server.become('cancelling');
+    } else if (this.#needsReset(server)) {
+      server.run('resetting', this.#options.settings.serverResetQuery, (error) => this.#onReset(server, error));
+    } else {
+      this.#becomeIdle(server);
+    }
+  }
+
+  onServerNeedsCancel(server: ServerConnection): void {
+    const { readyCount } = server;
+    this.cancels.start(
+      server,
+      () => server.readyCount === readyCount && server.state !== 'closed' && !server.ledger.idle,
+    );
+  }
+
+  onServerMoved(server: ServerConnection, to: ServerState): void {
+    this.servers.move(server, to);
+  }
+
+  onServerClosed(server: ServerConnection, confirmed: boolean): void {
+    const reason = server.closeReason ?? 'eof';
+    const attempt = this.#attemptOf.get(server);
+    this.closedServers.set(reason, (this.closedServers.get(reason) ?? 0) + 1);
+    if (attempt !== undefined) {
+      // The lease goes on to the next address.
+      this.#attemptOf.delete(server);
+      attempt.next();
+      return;
+    }
+    if (confirmed) {
+      server.lease.release();
+    } else {
+      this.closedUnconfirmed++;
+      const cancelMs = server.cancelsInFlight > 0 ? this.#options.settings.cancelWaitTimeoutMs : 0;
+      this.#options.environment.startTimer(UNCONFIRMED_CLOSE_MS + cancelMs, () => server.lease.release());
+    }
+    this.#log('info', server, `closing server: ${reason}`);
+    this.#grow();
+  }
+
+  onGateOpen(): void {
+    const lease = this.#atGate.shift();
+    if (lease !== undefined) this.#connect(lease);
+  }
+
+  // Claimant
+
+  onLease(lease: Lease): void {
+    this.#claims--;
+    this.#connect(lease);
+  }
+
+  idleSinceMs(): number | null {
+    return this.servers.idle.first?.times.stateSinceMs ?? null;
+  }
+
+  reclaim(count: number): number {
+    let closed = 0;
+    for (let server = this.servers.idle.first; server !== null && closed < count; server = this.servers.idle.first) {
+      server.close('evicted');
+      closed++;
+    }
+    return closed;
+  }
+
+  // AttemptListener
+
+  onAddress(attempt: ConnectAttempt, address: SocketAddress): void {
+    const { environment, keys, credentials, settings, unguessable } = this.#options;
+    const server = new ServerConnection({
+      environment,
+      address,
+      credentials: credentials(),
+      keys,
+      lease: attempt.lease,
+      owner: this,
+      maxMessageBytes: settings.maxPacketSizeBytes,
+      unguessable,
+    });
+    this.#attemptOf.set(server, attempt);
+    this.servers.move(server, 'connecting');
+  }
+
+  onAttemptFailed(attempt: ConnectAttempt): void {
+    this.#endAttempt(attempt);
+    attempt.lease.release();
+    this.#fail({ kind: 'unreachable', reason: attempt.reason });
+  }
+
+  // Upkeep, by the janitor
+
+  /** `nowMs` is the time of this tick. Opens what is missing: for waiters, reserve, and min_pool_size. */
+  tick(nowMs: number): void {
+    this.#tickMs = nowMs;
+    const empty = this.clients === 0 && this.servers.total === 0;
+    this.emptySinceMs = empty ? (this.emptySinceMs ?? nowMs) : null;
+    this.#grow();
+  }
+
+  /** Whether `server` has lived for server_lifetime, and no other was closed for that too shortly before. */
+  isLifeOver(server: ServerConnection, nowMs: number): boolean {
+    const { serverLifetimeMs, poolSize } = this.settings;
+    if (serverLifetimeMs === 0) return server.uses > 0;
+    if (nowMs - server.times.connectedAtMs < serverLifetimeMs) return false;
+    // A cohort that was opened together is not closed together.
+    const gapMs = poolSize > 0 ? serverLifetimeMs / poolSize : 0;
+    if (nowMs - this.#lastLifetimeCloseMs < gapMs) return false;
+    this.#lastLifetimeCloseMs = nowMs;
+    return true;
+  }
+
+  /** Serves nobody from now on: who waits, and who comes, gets `report`; servers are closed as they become free. */
+  stop(report: ErrorReport, clientReason: ClientCloseReason): void {
+    this.#stopped = report;
+    for (const stop of this.#stopWatching) stop();
+    this.#stopWatching = [];
+    this.#refuseAll(report, clientReason);
+    this.#dropAttempts();
+    for (const server of this.servers) {
+      if (server.state === 'linked' || server.state === 'recovering') server.closeWhenFree = 'shutdown';
+      else server.close('shutdown');
+    }
+  }
+
+  #dropAttempts(): void {
+    for (; this.#claims > 0; this.#claims--) this.#options.budget.withdraw(this);
+    for (const lease of this.#atGate.splice(0)) lease.release();
+    const withServer = new Set(this.#attemptOf.values());
+    for (const attempt of this.#attempts) {
+      if (withServer.has(attempt)) continue;
+      this.#endAttempt(attempt);
+      attempt.lease.release();
+    }
+  }
+
+  /** Closes every server now, whatever it is doing. */
+  closeServers(reason: ServerCloseReason): void {
+    for (const server of this.servers) server.close(reason);
+  }
+
+  #grow(): void {
+    if (this.#stopped !== null) return;
+    const { environment, budget } = this.#options;
+    while (this.#missing() > 0 && this.#room() > 0) {
+      if (!this.health.mayTry(environment.now(), this.#coming)) return;
+      const lease = budget.request(this);
+      if (lease !== null) this.#connect(lease);
+      else this.#claims++;
+    }
+  }
+
+  /** How many more connections somebody needs than are on their way. */
+  #missing(): number {
+    const { waiting, servers, settings } = this;
+    let wanted = waiting.size - servers.count('testing', 'resetting');
+    if (this.loginWaiting.size > 0 && servers.alive === 0) wanted = Math.max(wanted, 1);
+    if (settings.minPoolSize > 0 && (this.clients > 0 || this.database.user !== null)) {
+      wanted = Math.max(wanted, settings.minPoolSize - servers.alive);
+    }
+    return wanted - this.#coming;
+  }
+
+  /** Connections that are on their way, whatever they are waiting for. */
+  get #coming(): number {
+    return this.#attempts.size + this.#atGate.length + this.#claims;
+  }
+
+  /** How many more connections the pool's size allows. */
+  #room(): number {
+    const { poolSize, reservePoolSize, reservePoolTimeoutMs } = this.settings;
+    if (poolSize === 0) return Number.POSITIVE_INFINITY;
+    const first = this.waiting.first;
+    const useReserve =
+      reservePoolTimeoutMs > 0 &&
+      first !== null &&
+      this.#options.environment.now() - first.waitingSinceMs >= reservePoolTimeoutMs;
+    const size = poolSize + (useReserve ? reservePoolSize : 0);
+    return size - this.servers.total - (this.#coming - this.#attemptOf.size);
+  }
+
+  /** Uses `lease`, or gives it back if nobody needs it any more. */
+  #connect(lease: Lease): void {
+    if (this.#stopped !== null || this.#missing() <= 0) {
+      lease.release();
+      return;
+    }
+    if (!this.#options.gate.enter(this)) {
+      this.#atGate.push(lease);
+      return;
+    }
+    const attempt = new ConnectAttempt(lease, this.#finder, this);
+    this.#attempts.add(attempt);
+    attempt.next();
+  }
+
+  #endAttempt(attempt: ConnectAttempt): void {
+    attempt.stop();
+    if (this.#attempts.delete(attempt)) this.#options.gate.leave();
+  }
+
+  #fail(failure: ServerFailure): void {
+    const { environment, settings } = this.#options;
+    this.health.failed(failure, environment.now(), settings.serverLoginRetryMs);
+    // With servers alive, whoever waits gets one of them in time.
+    if (this.health.isTemporary || this.servers.alive > 0) return;
+    this.#refuseAll(this.health.reportForWaiters(), 'server_unavailable');
+  }
+
+  #refuseAll(report: ErrorReport, reason: ClientCloseReason): void {
+    for (let waiter = this.waiting.shift(); waiter !== null; waiter = this.waiting.shift()) {
+      waiter.onNoServer(report, reason);
+    }
+    for (const waiter of this.loginWaiting) {
+      this.loginWaiting.delete(waiter);
+      waiter.onNoServer(report, reason);
+    }
+  }
+
+  /** The next idle server, left in its list for its user to take; null if there is none that can be used at once. */
+  #takeIdle(): ServerConnection | null {
+    const { idle } = this.servers;
+    const { serverRoundRobin, serverCheckDelayMs, serverCheckQuery } = this.#options.settings;
+    const server = serverRoundRobin ? idle.first : idle.last;
+    if (server === null || serverCheckQuery === '') return server;
+    if (this.#tickMs - server.times.stateSinceMs < serverCheckDelayMs) return server;
+    server.run('testing', serverCheckQuery === '<empty>' ? '' : serverCheckQuery, (error) => {
+      if (error === null && server.status === STATUS_IDLE) this.#becomeIdle(server);
+      else server.close('check_failed');
+    });
+    return null;
+  }
+
+  #needsReset(server: ServerConnection): boolean {
+    const { serverResetQuery, serverResetQueryAlways } = this.#options.settings;
+    if (serverResetQuery === '' || server.state === 'preparing') return false;
+    return this.settings.poolMode === 'session' || serverResetQueryAlways;
+  }
+
+  #onReset(server: ServerConnection, error: ErrorFields | null): void {
+    if (error === null && server.status === STATUS_IDLE) this.#becomeIdle(server);
+    else server.close('reset_failed');
+  }
+
+  #becomeIdle(server: ServerConnection): void {
+    if (server.closeWhenFree !== null) {
+      server.close(server.closeWhenFree);
+      return;
+    }
+    if (this.isLifeOver(server, server.times.answeredAtMs)) {
+      server.close('lifetime');
+      return;
+    }
+    if (this.#options.budget.wantsBack(this)) {
+      server.close('evicted');
+      return;
+    }
+    server.become('idle', server.times.answeredAtMs);
+    if (this.waiting.first !== null) this.#serve();
+    else this.#options.budget.idleAppeared();
+  }
+
+  /** Gives idle servers to those who have waited longest. */
+  #serve(): void {
+    const nowMs = this.#options.environment.now();
+    for (let waiter = this.waiting.first; waiter !== null; waiter = this.waiting.first) {
+      const server = this.#takeIdle();
+      if (server === null) break;
+      this.waiting.remove(waiter);
+      this.traffic.waitMs += nowMs - waiter.waitingSinceMs;
+      this.traffic.assignments++;
+      waiter.onServer(server);
+    }
+  }
+
+  #onAddresses(host: string, addresses: readonly string[]): void {
+    const { hosts } = this.database;
+    // With several names it is not known which of them an address came from.
+    if (hosts.length > 1) return;
+    this.#options.log.info({ host, addresses }, 'server address changed');
+    for (const server of this.servers) {
+      if (addresses.includes(server.address.host)) continue;
+      if (server.state === 'idle') server.close('address_changed');
+      else server.closeWhenFree ??= 'address_changed';
+    }
+  }
+
+  #log(level: 'info' | 'warn', server: ServerConnection, message: string): void {
+    const { host, port } = server.address;
+    this.#options.log[level](
+      { database: this.databaseName, user: this.userName, server: `${host}:${port}`, pid: server.backendPid },
+      message,
+    );
+  }
+}

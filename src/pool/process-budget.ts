@@ -1,0 +1,164 @@
+/**
+ * The budget of one process: counts server connections per scope (database, user, PostgreSQL), grants leases in the
+ * order of asking, and makes pools that hold idle connections give them up when another pool is stopped by a limit. It
+ * counts leases, not sockets, and knows nothing outside this process.
+ */
+import type { Environment } from '../base/environment.ts';
+import type { Budget, BudgetScope, Claimant, Lease } from '../server/lease.ts';
+
+/** After this long in the queue a claim is served before the clients of a pool that has what it needs. */
+const PATIENCE_MS = 500;
+
+interface Claim {
+  readonly claimant: Claimant;
+  readonly sinceMs: number;
+}
+
+export class ProcessBudget implements Budget {
+  readonly #environment: Environment;
+  readonly #inUse = new Map<string, number>();
+  /** Who can be asked to give back, by scope. */
+  readonly #holders = new Map<string, Map<Claimant, number>>();
+  readonly #queue: Claim[] = [];
+  /** By scope: connections that are being closed for the sake of the queue, whose leases have not come back. */
+  readonly #returning = new Map<string, number>();
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+  }
+
+  request(claimant: Claimant): Lease | null {
+    if (this.#queue.length === 0 || !this.#isOvertaking(claimant)) {
+      const lease = this.#take(claimant);
+      if (lease !== null) return lease;
+    }
+    this.#queue.push({ claimant, sinceMs: this.#environment.now() });
+    this.#reclaim();
+    return null;
+  }
+
+  withdraw(claimant: Claimant): void {
+    const index = this.#queue.findLastIndex((claim) => claim.claimant === claimant);
+    if (index >= 0) this.#queue.splice(index, 1);
+  }
+
+  wantsBack(claimant: Claimant): boolean {
+    if (this.#queue.length === 0) return false;
+    const patienceEnd = this.#environment.now() - PATIENCE_MS;
+    const scope = this.#unhelped((claim) => claim.sinceMs <= patienceEnd && claim.claimant !== claimant);
+    if (scope === null || !claimant.scopes.some(({ key }) => key === scope.key)) return false;
+    this.#expectBack(scope.key, 1);
+    return true;
+  }
+
+  /** Leases that are held in a scope. */
+  inUse(scopeKey: string): number {
+    return this.#inUse.get(scopeKey) ?? 0;
+  }
+
+  /** Somebody in the queue could use what this claimant asks for, and was here before. */
+  #isOvertaking(claimant: Claimant): boolean {
+    const keys = new Set(limited(claimant.scopes).map((scope) => scope.key));
+    return this.#queue.some((claim) => limited(claim.claimant.scopes).some((scope) => keys.has(scope.key)));
+  }
+
+  #take(claimant: Claimant): Lease | null {
+    if (this.#fullScope(claimant) !== null) return null;
+    this.#count(claimant, 1);
+    let held = true;
+    return {
+      release: () => {
+        if (!held) throw new Error('a lease was released twice');
+        held = false;
+        this.#count(claimant, -1);
+        for (const { key } of claimant.scopes) this.#expectBack(key, -1);
+        this.#grant();
+      },
+    };
+  }
+
+  #fullScope(claimant: Claimant): BudgetScope | null {
+    return limited(claimant.scopes).find((scope) => this.inUse(scope.key) >= scope.limit) ?? null;
+  }
+
+  #count(claimant: Claimant, change: 1 | -1): void {
+    for (const { key } of claimant.scopes) {
+      const total = this.inUse(key) + change;
+      if (total === 0) this.#inUse.delete(key);
+      else this.#inUse.set(key, total);
+      const holders = this.#holders.get(key) ?? new Map<Claimant, number>();
+      this.#holders.set(key, holders);
+      const held = (holders.get(claimant) ?? 0) + change;
+      if (held === 0) holders.delete(claimant);
+      else holders.set(claimant, held);
+      if (holders.size === 0) this.#holders.delete(key);
+    }
+  }
+
+  /** Serves the queue in order; a claim that is stopped by a limit of its own lets others pass. */
+  #grant(): void {
+    for (let i = 0; i < this.#queue.length; ) {
+      const claim = this.#queue[i]!;
+      const lease = this.#take(claim.claimant);
+      if (lease === null) {
+        i++;
+        continue;
+      }
+      this.#queue.splice(i, 1);
+      claim.claimant.onLease(lease);
+      // The claimant may have asked, released or withdrawn meanwhile.
+      i = 0;
+    }
+    this.#reclaim();
+  }
+
+  /** Closes idle connections of other pools, one for each claim that is stopped by a limit. */
+  #reclaim(): void {
+    for (;;) {
+      const scope = this.#unhelped(() => true);
+      const claim = this.#queue.find(({ claimant }) => this.#fullScope(claimant) === scope);
+      const victim = scope === null || claim === undefined ? null : this.#longestIdle(scope, claim.claimant);
+      if (scope === null || victim === null || victim.reclaim(1) === 0) return;
+      this.#expectBack(scope.key, 1);
+    }
+  }
+
+  /** The scope that stops a claim of the queue for which nothing is on its way back yet. */
+  #unhelped(counts: (claim: Claim) => boolean): BudgetScope | null {
+    const stopped = new Map<string, number>();
+    for (const claim of this.#queue) {
+      const scope = counts(claim) ? this.#fullScope(claim.claimant) : null;
+      if (scope === null) continue;
+      const claims = (stopped.get(scope.key) ?? 0) + 1;
+      if (claims > (this.#returning.get(scope.key) ?? 0)) return scope;
+      stopped.set(scope.key, claims);
+    }
+    return null;
+  }
+
+  #expectBack(scopeKey: string, change: 1 | -1): void {
+    const returning = (this.#returning.get(scopeKey) ?? 0) + change;
+    if (returning > 0) this.#returning.set(scopeKey, returning);
+    else this.#returning.delete(scopeKey);
+  }
+
+  #longestIdle(scope: BudgetScope, claimant: Claimant): Claimant | null {
+    let victim: Claimant | null = null;
+    let oldestMs = Number.POSITIVE_INFINITY;
+    for (const holder of this.#holders.get(scope.key)?.keys() ?? []) {
+      const sinceMs = holder === claimant ? null : holder.idleSinceMs();
+      if (sinceMs === null || sinceMs >= oldestMs) continue;
+      victim = holder;
+      oldestMs = sinceMs;
+    }
+    return victim;
+  }
+
+  idleAppeared(): void {
+    if (this.#queue.length > 0) this.#reclaim();
+  }
+}
+
+function limited(scopes: readonly BudgetScope[]): readonly BudgetScope[] {
+  return scopes.filter((scope) => scope.limit > 0);
+}

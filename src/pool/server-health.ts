@@ -1,0 +1,70 @@
+/**
+ * What a pool knows about getting connections at all: the last failure, what clients are told because of it, and when
+ * the next try is due. It opens nothing.
+ */
+import { type ErrorReport, errors } from '../base/errors.ts';
+import type { ServerFailure } from '../server/server-holder.ts';
+
+/** How soon to try again after an answer that says "not now". */
+const TEMPORARY_RETRY_MS = 1000;
+
+/** The server is there, but starts, stops, or has no slot: who waits goes on waiting. */
+const TEMPORARY_SQLSTATES: ReadonlySet<string> = new Set(['57P03', '53300']);
+
+export class ServerHealth {
+  #failure: ServerFailure | null = null;
+  #retryAtMs = 0;
+
+  /** A login has succeeded. */
+  succeeded(): void {
+    this.#failure = null;
+  }
+
+  /** `retryMs`: server_login_retry. */
+  failed(failure: ServerFailure, nowMs: number, retryMs: number): void {
+    this.#failure = failure;
+    this.#retryAtMs = nowMs + (this.isTemporary ? Math.min(TEMPORARY_RETRY_MS, retryMs) : retryMs);
+  }
+
+  get isFailing(): boolean {
+    return this.#failure !== null;
+  }
+
+  /** The failure is one that passes by itself. */
+  get isTemporary(): boolean {
+    return this.#failure?.kind === 'refused' && TEMPORARY_SQLSTATES.has(this.#failure.fields.sqlstate);
+  }
+
+  /** Whether a connection may be tried now. While it is failing, `underWay` other tries forbid it: one probe at a time. */
+  mayTry(nowMs: number, underWay: number): boolean {
+    if (this.#failure === null) return true;
+    return underWay === 0 && nowMs >= this.#retryAtMs;
+  }
+
+  /** What happened, in words for the log and for clients. */
+  get words(): string {
+    const failure = this.#failure;
+    if (failure === null) return '';
+    return failure.kind === 'refused' ? failure.fields.message : failure.reason;
+  }
+
+  /** For those who were waiting when it happened: the server's own error where there is one. */
+  reportForWaiters(): ErrorReport {
+    const failure = this.#failure;
+    if (failure?.kind !== 'refused') return errors.connectFailed(this.words);
+    const { sqlstate, message, detail, hint } = failure.fields;
+    return {
+      severity: 'FATAL',
+      sqlstate,
+      message,
+      ...(detail === null ? {} : { detail }),
+      ...(hint === null ? {} : { hint }),
+    };
+  }
+
+  /** For those who come while it lasts: that it is an old error, and which. */
+  reportForNewcomers(): ErrorReport {
+    const { sqlstate } = this.reportForWaiters();
+    return { ...errors.serverUnavailable(this.words), sqlstate };
+  }
+}

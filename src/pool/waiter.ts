@@ -1,0 +1,23 @@
+/** Who waits in a pool: a client session for a server, or a client's login for the first server's parameters. */
+import type { ClientCloseReason } from '../base/close-reason.ts';
+import type { ErrorReport } from '../base/errors.ts';
+import type { Listed } from '../base/linked-list.ts';
+import type { ServerConnection } from '../server/server-connection.ts';
+
+export interface Waiter extends Listed<Waiter> {
+  waitingSinceMs: number;
+  /** Whether it has been told that it waits (query_wait_notify). */
+  waitNotified: boolean;
+  /** A server for it alone, idle: it links or prepares it at once. */
+  onServer(server: ServerConnection): void;
+  /** It waits longer than query_wait_notify. */
+  onLongWait(): void;
+  /** It gets none. */
+  onNoServer(report: ErrorReport, reason: ClientCloseReason): void;
+}
+
+export interface LoginWaiter {
+  /** The parameters that servers of the pool report, in their spelling. */
+  onServerParameters(parameters: ReadonlyMap<string, string>): void;
+  onNoServer(report: ErrorReport, reason: ClientCloseReason): void;
+}

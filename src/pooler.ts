@@ -1,0 +1,263 @@
+/**
+ * The composition root, and the library's entry: builds the rooms, wires them together, starts, drains and stops them.
+ * Nothing here is on the path of a byte.
+ */
+import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { DerivedKeys } from './auth/derived-keys.ts';
+import { parseUserList, type UserList } from './auth/user-list.ts';
+import type { Environment } from './base/environment.ts';
+import { errors } from './base/errors.ts';
+import { createLogger, type Logger } from './base/logger.ts';
+import { ClientLogin, type LoginContext } from './client/client-login.ts';
+import { ClientRegistry } from './client/client-registry.ts';
+import type { Config } from './config/config.ts';
+import { configFromObject, loadConfig } from './config/load-config.ts';
+import { reportDescriptorLimit } from './descriptor-limit.ts';
+import { Listener } from './net/listener.ts';
+import { NodeEnvironment } from './net/node-environment.ts';
+import { Resolver } from './net/resolver.ts';
+import { SocketFactory } from './net/socket-factory.ts';
+import { Janitor } from './pool/janitor.ts';
+import { upkeep } from './pool/pool-upkeep.ts';
+import { ProcessBudget } from './pool/process-budget.ts';
+import { Router } from './pool/router.ts';
+
+export interface PoolerAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What tests and `main.ts` may replace; everybody else leaves it alone. */
+export interface PoolerOverrides {
+  readonly log?: Logger;
+  /** Write to sockets directly, past Node's streams (default: where this Node can). */
+  readonly directIo?: boolean;
+  /** Overwrite each chunk of bytes after its callback. */
+  readonly poisonReads?: boolean;
+  /** Gets the real environment and returns the one to use. */
+  readonly environment?: (real: Environment) => Environment;
+}
+
+/** How often a shutdown looks whether it is done. */
+const SETTLE_CHECK_MS = 10;
+
+/**
+ * Starts a pooler. `config` is an object in the shape of the YAML file, or the path of one. Resolves when it listens;
+ * rejects with a ConfigError, or the system's error for an address that cannot be listened on, and then nothing is left
+ * running.
+ */
+export async function createPooler(config: object | string, overrides: PoolerOverrides = {}): Promise<Pooler> {
+  const pooler = new Pooler(typeof config === 'string' ? loadConfig(config) : configFromObject(config), overrides);
+  await pooler.start();
+  return pooler;
+}
+
+export class Pooler {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly #environment: Environment;
+  readonly #sockets: SocketFactory;
+  readonly #resolver: Resolver;
+  readonly #router: Router;
+  readonly #registry: ClientRegistry;
+  readonly #logins: LoginContext;
+  readonly #janitor: Janitor;
+  readonly #listeners: Listener[] = [];
+  #closing: Promise<void> | null = null;
+
+  /** Builds everything and opens nothing; see `createPooler`. */
+  constructor(config: Config, overrides: PoolerOverrides) {
+    const { settings } = config;
+    this.config = config;
+    this.log = overrides.log ?? createLogger(settings.logLevel);
+    this.#sockets = new SocketFactory({
+      direct: overrides.directIo ?? true,
+      poison: overrides.poisonReads ?? false,
+      keepAlive: settings.tcpKeepalive,
+      keepAliveDelayMs: settings.tcpKeepidleMs,
+    });
+    const real = new NodeEnvironment((address, handler) => this.#sockets.dial(address, handler));
+    const environment = overrides.environment?.(real) ?? real;
+    this.#environment = environment;
+    const users = readUserList(settings.authFile, this.log);
+    const keys = new DerivedKeys(environment);
+    this.#resolver = new Resolver(environment, this.log, {
+      mode: settings.resolver,
+      maxTtlMs: settings.dnsMaxTtlMs,
+      notFoundTtlMs: settings.dnsNxdomainTtlMs,
+      resolvConfPath: settings.resolvConf,
+    });
+    this.#registry = new ClientRegistry(environment, settings);
+    this.#router = new Router({
+      environment,
+      config,
+      keys,
+      log: this.log,
+      budget: new ProcessBudget(environment),
+      resolver: this.#resolver,
+      unguessable: environment.randomBytes(16).toString('hex'),
+      secretOf: (userName) => users.lookup(userName),
+    });
+    this.#logins = {
+      environment,
+      config,
+      keys,
+      log: this.log,
+      router: this.#router,
+      registry: this.#registry,
+      secrets: users,
+    };
+    this.#janitor = new Janitor(environment, { onRound: (nowMs) => this.#onRound(nowMs) });
+  }
+
+  /** Where it listens, in the order of listen_addr. */
+  get addresses(): readonly PoolerAddress[] {
+    return this.#listeners.map((listener) => listener.address);
+  }
+
+  /** The first of `addresses`. */
+  get address(): PoolerAddress {
+    const [first] = this.addresses;
+    if (first === undefined) throw new Error('the pooler does not listen');
+    return first;
+  }
+
+  /** Where metrics are served; null while http_port is 0. */
+  get metricsAddress(): PoolerAddress | null {
+    return null;
+  }
+
+  async start(): Promise<void> {
+    try {
+      await this.#listen();
+    } catch (error) {
+      await this.close({ timeoutMs: 0 });
+      throw error;
+    }
+    this.#janitor.start();
+    reportDescriptorLimit(this.config, this.log);
+    this.log.info({ addresses: this.addresses.map(({ host, port }) => `${host}:${port}`) }, 'listening');
+  }
+
+  /**
+   * Stops: accepts nothing more, ends idle clients with 57P01, lets the others finish their transaction, and cuts what is
+   * left after `timeoutMs` (default: shutdown_timeout; 0 cuts at once, with shutdown_timeout 0 there is no limit).
+   * Resolves when every socket is closed. May be called again: the second call only shortens the wait.
+   */
+  close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
+    this.#closing ??= this.#drain();
+    const { timeoutMs = this.config.settings.shutdownTimeoutMs || undefined } = options;
+    if (timeoutMs !== undefined) {
+      const timer = this.#environment.startTimer(timeoutMs, () => this.#cut());
+      void this.#closing.then(() => timer.cancel());
+    }
+    return this.#closing;
+  }
+
+  /** PgBouncer's SHUTDOWN WAIT_FOR_CLIENTS: accepts nothing more; resolves when the last client has left by itself. */
+  async waitForClients(): Promise<void> {
+    await this.#stopListening();
+    await this.#settled(() => this.#registry.clients.size === 0 && this.#registry.logins.size === 0);
+    await this.close({ timeoutMs: 0 });
+  }
+
+  /**
+   * PgBouncer's SHUTDOWN WAIT_FOR_SERVERS: accepts nothing more, gives out no server, tells those who wait; resolves when
+   * the last server has been given back.
+   */
+  async waitForServers(): Promise<void> {
+    await this.#stopListening();
+    this.#router.stop(errors.serverShuttingDown(), 'shutdown');
+    await this.#settled(() => [...this.#router.pools].every((pool) => pool.servers.total === 0));
+    await this.close({ timeoutMs: 0 });
+  }
+
+  async #listen(): Promise<void> {
+    const { listenAddr, listenPort, listenBacklog, tcpKeepalive, tcpKeepidleMs } = this.config.settings;
+    let port = listenPort;
+    for (const host of listenAddr.flatMap((address) => (address === '*' ? ['0.0.0.0', '::'] : [address]))) {
+      const listener = new Listener(
+        {
+          host,
+          port,
+          backlog: listenBacklog,
+          ipv6Only: true,
+          keepAlive: tcpKeepalive,
+          keepAliveDelayMs: tcpKeepidleMs,
+        },
+        (socket) => this.#onSocket(socket),
+        (error) => this.log.error({ host, error: error.message }, 'listening socket failed'),
+      );
+      try {
+        await listener.listen();
+      } catch (error) {
+        // A machine without IPv6 is no reason not to serve IPv4, unless IPv6 was asked for by name.
+        if (host === '::' && listenAddr.includes('*') && this.#listeners.length > 0) {
+          this.log.warn({ error: String(error) }, 'IPv6 is not available');
+          continue;
+        }
+        throw error;
+      }
+      this.#listeners.push(listener);
+      // Several addresses share the port that the system chose for the first.
+      port = listener.address.port;
+    }
+  }
+
+  #onSocket(socket: Socket): void {
+    new ClientLogin(this.#logins, (handler) => this.#sockets.accept(socket, handler));
+  }
+
+  #onRound(nowMs: number): void {
+    const { settings } = this.config;
+    this.#registry.checkDeadlines(nowMs);
+    for (const pool of this.#router.pools) upkeep(pool, settings, nowMs);
+    this.#router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);
+  }
+
+  async #stopListening(): Promise<void> {
+    await Promise.all(this.#listeners.map((listener) => listener.close()));
+  }
+
+  async #drain(): Promise<void> {
+    const closed = this.#stopListening();
+    const report = errors.shuttingDown();
+    this.#router.stop(report, 'shutdown');
+    for (const login of this.#registry.logins) login.onShutdown(report);
+    for (const client of this.#registry.clients) client.drain(report);
+    await closed;
+    await this.#settled(() => this.#isEmpty());
+    this.#janitor.stop();
+    this.#resolver.close();
+  }
+
+  /** Ends everything that is still there. */
+  #cut(): void {
+    for (const client of this.#registry.clients) client.close('shutdown', errors.shuttingDown());
+    for (const pool of this.#router.pools) pool.closeServers('shutdown');
+  }
+
+  #isEmpty(): boolean {
+    return this.#registry.sockets === 0 && [...this.#router.pools].every((pool) => pool.isEmpty);
+  }
+
+  #settled(isDone: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const check = (): void => {
+        if (!isDone()) return;
+        timer.cancel();
+        resolve();
+      };
+      const timer = this.#environment.startTimer(SETTLE_CHECK_MS, check, 'repeat');
+      check();
+    });
+  }
+}
+
+/** Throws the system's error if the file cannot be read. */
+function readUserList(path: string | null, log: Logger): UserList {
+  const users = parseUserList(path === null ? '' : readFileSync(path, 'utf8'));
+  for (const { line, message } of users.problems) log.warn({ file: path, line }, message);
+  return users;
+}

@@ -1,0 +1,60 @@
+/**
+ * One CancelRequest on its way: a connection of its own to the address that the query went to, the server's key, and
+ * then waiting for the server to close, for only then is it certain that the signal hits nobody who comes later.
+ */
+import type { Environment, SocketAddress } from '../base/environment.ts';
+import { Wire, type WireReader } from '../net/wire.ts';
+import { cancelRequest } from '../protocol/client-messages.ts';
+
+export interface CancelListener {
+  /** Whether there is still something to cancel. Asked when the connection stands: not sent is best. */
+  isCancelWanted(): boolean;
+  /** The request has been sent. */
+  onCancelSent(): void;
+  /** It is over. `sent`: it had been sent, and the server has closed (or did not in time). */
+  onCancelClosed(sent: boolean): void;
+}
+
+export class CancelRequest implements WireReader {
+  readonly startedMs: number;
+  readonly #listener: CancelListener;
+  readonly #key: Buffer;
+  readonly #wire: Wire;
+  #sent = false;
+
+  constructor(environment: Environment, address: SocketAddress, key: Buffer, listener: CancelListener) {
+    this.startedMs = environment.now();
+    this.#listener = listener;
+    this.#key = key;
+    this.#wire = new Wire(this, (handler) => environment.dial(address, handler));
+  }
+
+  /** It took too long. */
+  giveUp(): void {
+    this.#wire.destroy();
+  }
+
+  onConnected(): void {
+    if (!this.#listener.isCancelWanted()) {
+      this.#wire.destroy();
+      return;
+    }
+    this.#sent = true;
+    this.#listener.onCancelSent();
+    this.#wire.send(cancelRequest(this.#key));
+  }
+
+  onBytes(_buffer: Buffer, _start: number, end: number): number {
+    return end;
+  }
+
+  onDrain(): void {}
+
+  onEnd(): void {
+    this.#wire.destroy();
+  }
+
+  onClosed(): void {
+    this.#listener.onCancelClosed(this.#sent);
+  }
+}

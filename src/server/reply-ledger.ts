@@ -1,0 +1,326 @@
+/**
+ * What one server owes: the replies to everything that was sent to it, in order, and for whom they are. It is the one
+ * place that knows what a message means. It sees types only, never bytes, and knows neither clients nor sockets.
+ *
+ * The rules are PostgreSQL's (`postgres.c`, "Extended Query", "COPY Operations"):
+ *  - after an error in the extended protocol the server drops everything, Queries too, until the next Sync;
+ *  - an error inside a simple Query or a FunctionCall does not: its ReadyForQuery follows;
+ *  - a Query or a FunctionCall ends an open batch just as a Sync does;
+ *  - a server in COPY IN answers no Sync and no Flush until CopyDone or CopyFail; one that refused the COPY, or failed
+ *    it on bad data, answers each. So after CopyInResponse no Sync is sent to it, and before it none that could be
+ *    read either way (`docs/architecture.md`, "COPY").
+ */
+import { FORWARD, HOLD, SKIP, type Verdict } from '../protocol/message-framer.ts';
+import * as type from '../protocol/message-type.ts';
+
+/** For whom a reply is: the linked client, nobody (we asked), or the client but with our own error in place of the server's. */
+export const TO_CLIENT = 0;
+export const TO_NOBODY = 1;
+export const SUBSTITUTE = 2;
+export type Destination = typeof TO_CLIENT | typeof TO_NOBODY | typeof SUBSTITUTE;
+
+/** Nothing owed the reply: the server is out of step, and no byte of it may be believed any more. */
+export const NOT_OWED = -1;
+
+// Kinds of entry. From READY_KINDS on, a ReadyForQuery ends them.
+const PARSE = 0;
+const BIND = 1;
+const DESCRIBE = 2;
+const EXECUTE = 3;
+const CLOSE = 4;
+/** A CopyDone or CopyFail that went out before its COPY was answered. It owes nothing. */
+const COPY_MARK = 5;
+const SYNC = 6;
+const QUERY = 7;
+const FUNCTION = 8;
+const READY_KINDS = SYNC;
+
+// An entry is kind | destination << 4 | count << 8, so that a thousand equal messages take one.
+const KIND_MASK = 0x0f;
+const ENTRY_MASK = 0xff;
+const ONE = 1 << 8;
+const MAX_COUNT = (1 << 23) - 1;
+
+/** Above this many owed replies the client has to wait: memory stays bounded whatever is pipelined. */
+export const MAX_OWED = 65_536;
+
+export class ReplyLedger {
+  #ring = new Int32Array(8);
+  #head = 0;
+  #entries = 0;
+  #owed = 0;
+  #readyOwed = 0;
+  /** Queries and Executes that are not answered: each may turn out to be a COPY. */
+  #openersOwed = 0;
+  #batchOpen = false;
+  #skippingToSync = false;
+  #copyIn = false;
+  #copyBoth = false;
+  #copyDataSinceMark = false;
+
+  /** Replies (or series of them) that have not been seen to their end. */
+  get owed(): number {
+    return this.#owed;
+  }
+
+  /** ReadyForQuery messages that are still to come. */
+  get readyOwed(): number {
+    return this.#readyOwed;
+  }
+
+  /** An extended message was sent since the last Sync, Query or FunctionCall, so the session is not at a boundary. */
+  get batchOpen(): boolean {
+    return this.#batchOpen;
+  }
+
+  /** The server drops everything but a Sync, and none was sent yet. */
+  get skippingToSync(): boolean {
+    return this.#skippingToSync;
+  }
+
+  /** The server reads CopyData. */
+  get copyIn(): boolean {
+    return this.#copyIn;
+  }
+
+  /** CopyBothResponse was seen: a replication stream, which ends only with the connection here. */
+  get copyBoth(): boolean {
+    return this.#copyBoth;
+  }
+
+  /** Nothing is owed and nothing is open: the session stands between two requests. */
+  get idle(): boolean {
+    return this.#owed === 0 && !this.#batchOpen && !this.#copyIn;
+  }
+
+  /**
+   * A message of type `code` is about to be sent on behalf of a client (or, with `destination`, of ours). FORWARD: it is
+   * recorded. SKIP: the server must not see it. HOLD: it cannot be decided yet; ask again after the next reply.
+   */
+  admit(code: number, destination: Destination = TO_CLIENT): Verdict {
+    switch (code) {
+      case type.QUERY:
+        return this.#record(QUERY, destination);
+      case type.PARSE:
+        return this.#record(PARSE, destination);
+      case type.BIND:
+        return this.#record(BIND, destination);
+      case type.DESCRIBE:
+        return this.#record(DESCRIBE, destination);
+      case type.EXECUTE:
+        return this.#record(EXECUTE, destination);
+      case type.CLOSE:
+        return this.#record(CLOSE, destination);
+      case type.FUNCTION_CALL:
+        return this.#record(FUNCTION, destination);
+      case type.SYNC:
+        if (this.#copyIn) return SKIP;
+        if (this.syncIsAmbiguous) return HOLD;
+        return this.#record(SYNC, destination);
+      case type.FLUSH:
+        return this.#copyIn || !this.#batchOpen ? SKIP : FORWARD;
+      case type.COPY_DATA:
+        this.#copyDataSinceMark = true;
+        return FORWARD;
+      case type.COPY_DONE:
+      case type.COPY_FAIL:
+        this.#endCopyData();
+        return FORWARD;
+      default:
+        throw new Error(`message type ${code} is not for servers`);
+    }
+  }
+
+  /** A Sync now would be ignored by a server in COPY IN, and answered by one that refused the COPY. */
+  get syncIsAmbiguous(): boolean {
+    return this.#copyDataSinceMark && this.#openersOwed > 0 && !this.#copyIn;
+  }
+
+  /** A reply of type `code` has arrived. Says for whom it is, or NOT_OWED. Not for N, S and A, which nobody asks for. */
+  reply(code: number): Destination | typeof NOT_OWED {
+    if (this.#entries === 0) return NOT_OWED;
+    const entry = this.#ring[this.#head]!;
+    const kind = entry & KIND_MASK;
+    const destination = ((entry & ENTRY_MASK) >> 4) as Destination;
+    switch (code) {
+      case type.DATA_ROW:
+      case type.COPY_DATA:
+      case type.COPY_DONE:
+      case type.COPY_OUT_RESPONSE:
+        return kind === EXECUTE || kind === QUERY ? destination : NOT_OWED;
+      case type.ROW_DESCRIPTION:
+        if (kind === DESCRIBE) this.#pop();
+        else if (kind !== QUERY && kind !== EXECUTE) return NOT_OWED;
+        return destination;
+      case type.COMMAND_COMPLETE:
+      case type.EMPTY_QUERY_RESPONSE:
+        if (kind === EXECUTE) this.#pop();
+        else if (kind !== QUERY) return NOT_OWED;
+        this.#copyBoth = false;
+        return destination;
+      case type.READY_FOR_QUERY:
+        if (kind < READY_KINDS) return NOT_OWED;
+        this.#pop();
+        return destination;
+      case type.PARSE_COMPLETE:
+        return this.#completes(PARSE, kind, destination);
+      case type.BIND_COMPLETE:
+        return this.#completes(BIND, kind, destination);
+      case type.CLOSE_COMPLETE:
+        return this.#completes(CLOSE, kind, destination);
+      case type.PORTAL_SUSPENDED:
+        return this.#completes(EXECUTE, kind, destination);
+      case type.NO_DATA:
+        return this.#completes(DESCRIBE, kind, destination);
+      case type.PARAMETER_DESCRIPTION:
+        return kind === DESCRIBE ? destination : NOT_OWED;
+      case type.FUNCTION_CALL_RESPONSE:
+        return kind === FUNCTION ? destination : NOT_OWED;
+      case type.COPY_IN_RESPONSE:
+      case type.COPY_BOTH_RESPONSE:
+        if (kind !== EXECUTE && kind !== QUERY) return NOT_OWED;
+        this.#beginCopyIn(kind, code === type.COPY_BOTH_RESPONSE);
+        return destination;
+      case type.ERROR_RESPONSE:
+        this.#copyIn = false;
+        this.#copyBoth = false;
+        if (kind < READY_KINDS) this.#dropToSync();
+        return destination;
+      default:
+        return NOT_OWED;
+    }
+  }
+
+  #record(kind: number, destination: Destination): Verdict {
+    if (this.#skippingToSync) {
+      // The server will not even look at it.
+      if (kind !== SYNC) return FORWARD;
+      this.#skippingToSync = false;
+    }
+    this.#push(kind, destination);
+    if (kind >= READY_KINDS) {
+      this.#readyOwed++;
+      this.#batchOpen = false;
+    } else {
+      this.#batchOpen = true;
+    }
+    if (kind === QUERY || kind === EXECUTE) this.#openersOwed++;
+    return FORWARD;
+  }
+
+  #push(kind: number, destination: Destination): void {
+    const ring = this.#ring;
+    const entry = kind | (destination << 4);
+    this.#owed++;
+    if (this.#entries > 0) {
+      const last = (this.#head + this.#entries - 1) & (ring.length - 1);
+      const value = ring[last]!;
+      if ((value & ENTRY_MASK) === entry && value >> 8 < MAX_COUNT) {
+        ring[last] = value + ONE;
+        return;
+      }
+    }
+    if (this.#entries === ring.length) this.#enlarge();
+    this.#ring[(this.#head + this.#entries) & (this.#ring.length - 1)] = entry | ONE;
+    this.#entries++;
+  }
+
+  #enlarge(): void {
+    const old = this.#ring;
+    const larger = new Int32Array(old.length * 2);
+    for (let i = 0; i < this.#entries; i++) larger[i] = old[(this.#head + i) & (old.length - 1)]!;
+    this.#ring = larger;
+    this.#head = 0;
+  }
+
+  /** The first owed reply is complete. */
+  #pop(): void {
+    const ring = this.#ring;
+    const entry = ring[this.#head]!;
+    const kind = entry & KIND_MASK;
+    this.#owed--;
+    if (kind >= READY_KINDS) this.#readyOwed--;
+    if (kind === QUERY || kind === EXECUTE) this.#openersOwed--;
+    if (this.#openersOwed === 0) this.#copyDataSinceMark = false;
+    if (entry >> 8 > 1) {
+      ring[this.#head] = entry - ONE;
+      return;
+    }
+    this.#dropEntry();
+    // Marks that have reached the head belong to a COPY that never was.
+    while (this.#entries > 0 && (this.#ring[this.#head]! & KIND_MASK) === COPY_MARK) this.#dropMarks();
+  }
+
+  #dropEntry(): void {
+    this.#head = (this.#head + 1) & (this.#ring.length - 1);
+    this.#entries--;
+  }
+
+  #dropMarks(): void {
+    this.#owed -= this.#ring[this.#head]! >> 8;
+    this.#dropEntry();
+  }
+
+  #completes(expected: number, kind: number, destination: Destination): Destination | typeof NOT_OWED {
+    if (kind !== expected) return NOT_OWED;
+    this.#pop();
+    return destination;
+  }
+
+  #endCopyData(): void {
+    this.#copyDataSinceMark = false;
+    if (this.#copyIn) this.#copyIn = false;
+    // Without anything that could be a COPY, the server ignores it.
+    else if (this.#openersOwed > 0 && !this.#skippingToSync) this.#push(COPY_MARK, TO_CLIENT);
+  }
+
+  /** The first entry is a COPY that the server has accepted: it ignores the Syncs that were sent up to the end of the data. */
+  #beginCopyIn(kind: number, both: boolean): void {
+    this.#copyBoth = both;
+    this.#copyIn = true;
+    const entries: number[] = [];
+    let inData = true;
+    for (let i = 0; i < this.#entries; i++) {
+      const entry = this.#ring[(this.#head + i) & (this.#ring.length - 1)]!;
+      const count = entry >> 8;
+      if (inData && i > 0 && (entry & KIND_MASK) === SYNC) {
+        this.#owed -= count;
+        this.#readyOwed -= count;
+        continue;
+      }
+      if (inData && (entry & KIND_MASK) === COPY_MARK) {
+        inData = false;
+        this.#copyIn = false;
+        this.#owed--;
+        if (count > 1) entries.push(entry - ONE);
+        continue;
+      }
+      entries.push(entry);
+    }
+    this.#ring.set(entries);
+    this.#head = 0;
+    this.#entries = entries.length;
+    // The Sync that seemed to end the batch did not.
+    if (kind === EXECUTE && this.#readyOwed === 0) this.#batchOpen = true;
+  }
+
+  /** The first entry failed: of what follows it, the server looks at nothing before the next Sync. */
+  #dropToSync(): void {
+    while (this.#entries > 0) {
+      const entry = this.#ring[this.#head]!;
+      const kind = entry & KIND_MASK;
+      const count = entry >> 8;
+      if (kind === SYNC) {
+        if (this.#openersOwed === 0) this.#copyDataSinceMark = false;
+        return;
+      }
+      this.#owed -= count;
+      if (kind >= READY_KINDS) this.#readyOwed -= count;
+      if (kind === QUERY || kind === EXECUTE) this.#openersOwed -= count;
+      this.#dropEntry();
+    }
+    this.#skippingToSync = true;
+    this.#batchOpen = true;
+    this.#copyDataSinceMark = false;
+  }
+}

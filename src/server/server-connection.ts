@@ -1,0 +1,531 @@
+/**
+ * One connection to PostgreSQL: its state, its ledger, and the way of each byte between it and the client that holds it.
+ * Everything here is synchronous. It knows neither pools nor how clients are logged in; whoever must know hears it
+ * through `ServerOwner` and `ServerHolder`.
+ */
+import type { DerivedKeys } from '../auth/derived-keys.ts';
+import type { ServerCloseReason } from '../base/close-reason.ts';
+import type { Environment, SocketAddress } from '../base/environment.ts';
+import type { LinkedList, Listed } from '../base/linked-list.ts';
+import { WRITE_GONE, WRITE_LENT, type WriteResult } from '../base/transport.ts';
+import { Wire, type WireReader } from '../net/wire.ts';
+import * as client from '../protocol/client-messages.ts';
+import { type ErrorFields, isFatal, parseErrorFields } from '../protocol/error-fields.ts';
+import { parseParameterStatus } from '../protocol/login-messages.ts';
+import {
+  FETCH,
+  FLUSH,
+  FORWARD,
+  MessageFramer,
+  type MessageHandler,
+  MORE,
+  SKIP,
+  STOP,
+  type Verdict,
+} from '../protocol/message-framer.ts';
+import * as type from '../protocol/message-type.ts';
+import type { Lease } from './lease.ts';
+import { NOT_OWED, ReplyLedger, SUBSTITUTE, TO_NOBODY } from './reply-ledger.ts';
+import type { ServerFailure, ServerHolder, ServerOwner } from './server-holder.ts';
+import { type LoginListener, type LoginResult, type ServerCredentials, ServerLogin } from './server-login.ts';
+import { ServerRecovery } from './server-recovery.ts';
+import { assertServerMove, type ServerState } from './server-state.ts';
+import { ServerTimes } from './server-times.ts';
+import { SessionParameters, trackedIndex } from './session-parameters.ts';
+
+export interface ServerConnectionOptions {
+  readonly environment: Environment;
+  readonly address: SocketAddress;
+  readonly credentials: ServerCredentials;
+  readonly keys: DerivedKeys;
+  readonly lease: Lease;
+  readonly owner: ServerOwner;
+  readonly maxMessageBytes: number;
+  /** A name that no client can know (`impossibleBind`). */
+  readonly unguessable: string;
+}
+
+/** Messages that are looked into are small; a larger one is forwarded unread. */
+const MAX_FETCHED_BYTES = 65_536;
+
+/** A query of ours has been answered: `error` is the server's, null if there was none. */
+export type OwnQueryDone = (error: ErrorFields | null) => void;
+
+export class ServerConnection implements WireReader, MessageHandler, LoginListener, Listed<ServerConnection> {
+  list: LinkedList<ServerConnection> | null = null;
+  previous: ServerConnection | null = null;
+  next: ServerConnection | null = null;
+
+  readonly address: SocketAddress;
+  readonly lease: Lease;
+  readonly ledger = new ReplyLedger();
+  readonly wire: Wire;
+  /** The values of the tracked parameters, as reported. */
+  readonly parameters = new SessionParameters();
+  /** Everything that was reported at login, in the server's spelling. */
+  reported: ReadonlyMap<string, string> = new Map();
+  /** Process id and secret for CancelRequest; null if the server gave none. */
+  cancelKey: Buffer | null = null;
+  readonly times: ServerTimes;
+  /** The status byte of the last ReadyForQuery. */
+  status: number = type.STATUS_IDLE;
+  /** How often it was linked to a client. */
+  uses = 0;
+  /** ReadyForQuery messages so far: what ran before another one came is over. */
+  readyCount = 0;
+  /** Why it will be closed as soon as nobody uses it; null while it may stay. */
+  closeWhenFree: ServerCloseReason | null = null;
+  /** Cancels that were sent, or are about to be, and have not been seen to their end. */
+  cancelsInFlight = 0;
+  /** Why it is on its way out. */
+  closeReason: ServerCloseReason | null = null;
+
+  readonly #options: ServerConnectionOptions;
+  readonly #framer: MessageFramer;
+  #state: ServerState = 'connecting';
+  #holder: ServerHolder | null = null;
+  #login: ServerLogin | null;
+  #recovery: ServerRecovery | null = null;
+  #own: OwnQueryDone | null = null;
+  #ownError: ErrorFields | null = null;
+  /** The server's last word: after it the connection closes. */
+  #fatal: ErrorFields | null = null;
+  #fatalForwarded = false;
+  /** The socket was connected: there may be a backend. */
+  #reached = false;
+  /** PostgreSQL has closed its side. */
+  #peerGone = false;
+  #lent = false;
+
+  // What the chunk that is being read has brought about; it happens when all its bytes have been judged.
+  #readingChunk = false;
+  #chunkIsOwn = false;
+  #event: 'logged-in' | 'own-query-answered' | 'free' | null = null;
+  #broken: ServerCloseReason | null = null;
+
+  constructor(options: ServerConnectionOptions) {
+    this.#options = options;
+    this.address = options.address;
+    this.lease = options.lease;
+    this.times = new ServerTimes(options.environment, options.owner.traffic);
+    this.#login = new ServerLogin(options.credentials, options.environment, options.keys, this);
+    this.#framer = new MessageFramer(this, options.maxMessageBytes, type.DATA_ROW);
+    this.wire = new Wire(this, (handler) => options.environment.dial(options.address, handler));
+  }
+
+  get state(): ServerState {
+    return this.#state;
+  }
+
+  get holder(): ServerHolder | null {
+    return this.#holder;
+  }
+
+  get recovery(): ServerRecovery | null {
+    return this.#recovery;
+  }
+
+  /** The client has been sent part of a message of this server's. */
+  get midMessage(): boolean {
+    return this.#framer.midForward;
+  }
+
+  /** Process id of the backend; 0 if the server did not say. */
+  get backendPid(): number {
+    return this.cancelKey?.readUInt32BE(0) ?? 0;
+  }
+
+  /** `atMs`: when, if that is known without looking at the clock. */
+  become(to: ServerState, atMs?: number): void {
+    assertServerMove(this.#state, to);
+    this.#state = to;
+    this.times.moved(atMs);
+    this.#options.owner.onServerMoved(this, to);
+  }
+
+  // Serving a client
+
+  /** From now on the server answers `holder`, whose first message follows at once. */
+  link(holder: ServerHolder): void {
+    this.#holder = holder;
+    this.become('linked');
+    this.uses++;
+    this.times.linked();
+  }
+
+  /**
+   * Runs `sql`, which makes the session fit for `holder`, before the link. `done` hears how it ended, unless the
+   * connection is lost meanwhile (then `holder` hears that) or abandoned.
+   */
+  prepare(holder: ServerHolder, sql: string, done: OwnQueryDone): void {
+    this.#holder = holder;
+    this.run('preparing', sql, done);
+  }
+
+  /** Runs a query of ours for nobody's eyes. One at a time. */
+  run(state: 'preparing' | 'testing' | 'resetting', sql: string, done: OwnQueryDone): void {
+    this.become(state);
+    this.#sendOwn(sql, done);
+  }
+
+  /** A message of type `code` is about to be forwarded for the holder: see `ReplyLedger.admit`. */
+  admit(code: number): Verdict {
+    const verdict = this.ledger.admit(code);
+    if (verdict === FORWARD && this.times.busySinceMs === 0 && this.ledger.owed > 0) this.times.asked();
+    return verdict;
+  }
+
+  /** Sends the client's bytes, which are overwritten soon. */
+  forward(buffer: Buffer, from: number, to: number): WriteResult {
+    return this.wire.sendCopy(buffer, from, to);
+  }
+
+  /**
+   * Makes the server refuse what the client asked for, so that the transaction fails there too; the holder then puts its
+   * own error in place of the server's. `simple`: the client's message was a Query or FunctionCall, else an extended one.
+   */
+  refuse(simple: boolean): void {
+    this.ledger.admit(simple ? type.QUERY : type.BIND, SUBSTITUTE);
+    this.times.asked();
+    this.wire.send(simple ? client.IMPOSSIBLE_QUERY : client.impossibleBind(this.#options.unguessable));
+  }
+
+  /** Asks for the replies of an open batch. */
+  flush(): void {
+    if (this.ledger.admit(type.FLUSH) === FORWARD) this.wire.send(client.FLUSH_MESSAGE);
+  }
+
+  /** The holder has room again. */
+  onHolderDrained(): void {
+    if (this.#lent) this.wire.endLoan();
+    this.#lent = false;
+    this.wire.resume();
+  }
+
+  /** The holder is done, at a boundary: nothing is owed and no transaction is open. */
+  unlink(): void {
+    this.#dropHolder();
+    if (this.#readingChunk) this.#event = 'free';
+    else this.#options.owner.onServerFree(this);
+  }
+
+  /**
+   * The holder is gone in the middle of something. `left` says how: after Terminate what was sent runs to its end, after
+   * a lost connection it is cancelled. `midMessage`: part of a message was forwarded, and its rest will never come.
+   */
+  abandon(left: 'terminated' | 'lost', midMessage: boolean): void {
+    this.#dropHolder();
+    this.#own = null;
+    if (midMessage || this.ledger.copyBoth) {
+      this.close('abandoned');
+      return;
+    }
+    // A SET of ours is short, and nobody's to cancel.
+    const how = this.#state === 'preparing' ? 'terminated' : left;
+    this.become('recovering');
+    this.#recovery = new ServerRecovery(this, this.#options.environment, how);
+    if (!this.#readingChunk) this.#recovery.step();
+  }
+
+  // What the recovery does
+
+  sendCopyFail(): void {
+    this.ledger.admit(type.COPY_FAIL);
+    this.wire.send(client.copyFail('the client has left'));
+  }
+
+  /** Fails an open batch and ends it: a bare Sync would commit what the client never did. */
+  sendFailingSync(): void {
+    this.ledger.admit(type.BIND, TO_NOBODY);
+    this.ledger.admit(type.SYNC, TO_NOBODY);
+    this.wire.send(Buffer.concat([client.impossibleBind(this.#options.unguessable), client.SYNC_MESSAGE]));
+  }
+
+  sendRollback(done: OwnQueryDone): void {
+    this.#sendOwn('ROLLBACK', done);
+  }
+
+  needCancel(): void {
+    this.#options.owner.onServerNeedsCancel(this);
+  }
+
+  recovered(): void {
+    this.#recovery = null;
+    this.#options.owner.onServerFree(this);
+  }
+
+  /** A cancel for it is over: its connection has closed, so it can hit nothing any more. */
+  cancelEnded(): void {
+    this.cancelsInFlight--;
+    if (this.cancelsInFlight > 0) return;
+    if (this.#state === 'cancelling') this.#options.owner.onServerFree(this);
+    else this.#recovery?.step();
+  }
+
+  // The end
+
+  /**
+   * Ends the connection. Between two requests it says Terminate; in the middle of something it asks for a cancel. Then
+   * FIN, and it reads until PostgreSQL's own FIN: before that the backend may still hold its slot.
+   */
+  close(reason: ServerCloseReason): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return;
+    const connecting = this.#login !== null;
+    const running = !connecting && !this.ledger.idle;
+    const midMessage = this.#framer.midForward;
+    const holder = this.#leave(reason);
+    if (running) this.needCancel();
+    else if (!connecting) this.wire.send(client.TERMINATE_MESSAGE);
+    if (this.#reached) this.wire.end();
+    else this.wire.destroy();
+    this.#tellLoss(holder, connecting, { kind: 'unreachable', reason: reason.replaceAll('_', ' ') }, midMessage);
+  }
+
+  /** PostgreSQL does not close its side: the socket goes, whatever the backend does. */
+  destroy(): void {
+    this.wire.destroy();
+  }
+
+  /** The peer has ended the connection, or the network has. */
+  #lose(reason: ServerCloseReason, words: string): void {
+    const connecting = this.#login !== null;
+    const midMessage = this.#framer.midForward;
+    const holder = this.#leave(connecting ? 'connect_failed' : reason);
+    this.wire.destroy();
+    this.#tellLoss(holder, connecting, { kind: 'unreachable', reason: words }, midMessage);
+  }
+
+  #leave(reason: ServerCloseReason): ServerHolder | null {
+    const holder = this.#holder;
+    this.closeReason = reason;
+    this.#login?.cancel();
+    this.#login = null;
+    this.#own = null;
+    this.#recovery = null;
+    this.#event = null;
+    this.#dropHolder();
+    this.#framer.stop();
+    this.become('closing');
+    return holder;
+  }
+
+  #tellLoss(holder: ServerHolder | null, connecting: boolean, failure: ServerFailure, midMessage: boolean): void {
+    if (connecting) this.#options.owner.onServerFailed(this, failure);
+    holder?.onServerLost({
+      reason: this.closeReason!,
+      fatal: this.#fatal,
+      told: this.#fatalForwarded,
+      midMessage,
+    });
+  }
+
+  #dropHolder(): void {
+    this.#holder = null;
+    if (this.#lent) this.wire.swapReadBuffer();
+    this.#lent = false;
+    this.wire.resume();
+  }
+
+  // Login
+
+  sendLogin(bytes: Buffer): void {
+    this.wire.send(bytes);
+  }
+
+  onLoginDone(result: LoginResult): void {
+    this.#login = null;
+    this.reported = result.parameters;
+    this.cancelKey = result.cancelKey;
+    this.status = result.status;
+    for (const [name, value] of result.parameters) {
+      const index = trackedIndex(name);
+      if (index >= 0) this.parameters.set(index, value);
+    }
+    this.#event = 'logged-in';
+  }
+
+  onLoginFailed(failure: ServerFailure): void {
+    this.#leave('login_failed');
+    this.wire.end();
+    this.#options.owner.onServerFailed(this, failure);
+  }
+
+  // Bytes from the server
+
+  onConnected(): void {
+    this.#reached = true;
+    this.#login?.start();
+  }
+
+  onBytes(buffer: Buffer, start: number, end: number, own: boolean): number {
+    if (this.#state === 'closing') return end;
+    this.#readingChunk = true;
+    this.#chunkIsOwn = own;
+    const used = this.#framer.feed(buffer, start, end);
+    this.#readingChunk = false;
+    if (this.ledger.owed === 0) this.times.answered(this.#state === 'linked');
+    if (this.#broken !== null) this.close(this.#broken);
+    else if (this.#event !== null) this.#happen();
+    this.#recovery?.step();
+    this.#holder?.onServerProgress();
+    return used;
+  }
+
+  onDrain(): void {
+    this.#holder?.onServerDrain();
+  }
+
+  onEnd(): void {
+    this.#peerGone = true;
+    if (this.#state === 'closing') this.wire.destroy();
+    else this.#lose(this.#fatal === null ? 'eof' : 'fatal_error', 'server closed the connection');
+  }
+
+  onClosed(error: Error | null): void {
+    const code = (error as NodeJS.ErrnoException | null)?.code;
+    // A reset comes from a peer that has closed; other errors are the network's and say nothing about the backend.
+    const confirmed = this.#peerGone || !this.#reached || code === 'ECONNRESET' || code === 'EPIPE';
+    if (this.#state !== 'closing') this.#lose('eof', error?.message ?? 'connection closed');
+    this.become('closed');
+    this.#options.owner.onServerClosed(this, confirmed);
+  }
+
+  onHeader(code: number, bodyLength: number, buffer: Buffer, bodyAt: number, end: number): Verdict {
+    if (this.#login !== null) return bodyLength <= MAX_FETCHED_BYTES ? FETCH : this.#break('out_of_sync');
+    switch (code) {
+      case type.READY_FOR_QUERY:
+        return bodyLength !== 1 ? this.#break('out_of_sync') : end <= bodyAt ? MORE : this.#onReady(buffer[bodyAt]!);
+      case type.NOTICE_RESPONSE:
+      case type.NOTIFICATION_RESPONSE:
+        return this.#clientHears ? FORWARD : SKIP;
+      case type.PARAMETER_STATUS:
+      case type.ERROR_RESPONSE:
+        return bodyLength <= MAX_FETCHED_BYTES ? FETCH : this.#onUnreadable(code);
+      default: {
+        const destination = this.ledger.reply(code);
+        if (destination === NOT_OWED) return this.#break('out_of_sync');
+        return this.#clientHears && destination !== TO_NOBODY ? FORWARD : SKIP;
+      }
+    }
+  }
+
+  onRun(buffer: Buffer, from: number, to: number, own: boolean): void {
+    if (this.#holder === null) return;
+    this.#options.owner.traffic.sentBytes += to - from;
+    const result = this.#holder.onServerBytes(buffer, from, to, own || this.#chunkIsOwn);
+    if (result === WRITE_GONE) return;
+    this.wire.pause();
+    if (result !== WRITE_LENT || own || this.#chunkIsOwn) return;
+    this.#lent = true;
+    this.wire.lend();
+  }
+
+  onFetched(code: number, buffer: Buffer, bodyAt: number, bodyEnd: number): Verdict {
+    if (this.#login !== null) {
+      this.#login.onMessage(code, buffer, bodyAt, bodyEnd);
+      return SKIP;
+    }
+    switch (code) {
+      case type.ERROR_RESPONSE:
+        return this.#onError(parseErrorFields(buffer, bodyAt, bodyEnd));
+      case type.PARAMETER_STATUS:
+        return this.#onParameterStatus(buffer, bodyAt, bodyEnd);
+      default:
+        // The ReadyForQuery of a query of ours.
+        this.#event = 'own-query-answered';
+        return SKIP;
+    }
+  }
+
+  /** A ReadyForQuery has reached the client. */
+  onFlushed(): void {
+    this.#holder?.onServerReady(this.status);
+  }
+
+  onDropped(): void {}
+
+  onMalformed(): void {
+    this.#broken = 'out_of_sync';
+  }
+
+  /** What the server sends now, the holder gets. */
+  get #clientHears(): boolean {
+    return this.#holder !== null && this.#state === 'linked';
+  }
+
+  #onReady(status: number): Verdict {
+    const destination = this.ledger.reply(type.READY_FOR_QUERY);
+    if (destination === NOT_OWED) return this.#break('out_of_sync');
+    this.status = status;
+    this.readyCount++;
+    if (destination === TO_NOBODY) return FETCH;
+    this.times.ready(status, this.ledger.owed);
+    if (!this.#clientHears) return SKIP;
+    return this.ledger.readyOwed === 0 ? FLUSH : FORWARD;
+  }
+
+  #onError(fields: ErrorFields): Verdict {
+    const destination = this.ledger.reply(type.ERROR_RESPONSE);
+    if (isFatal(fields)) {
+      this.#fatal = fields;
+      this.#fatalForwarded = this.#clientHears;
+      // The end of the stream follows; nobody may get the server in between.
+      return this.#clientHears ? FORWARD : this.#break('fatal_error');
+    }
+    if (destination === NOT_OWED) return this.#break('out_of_sync');
+    if (destination === TO_NOBODY) {
+      this.#ownError = fields;
+      return SKIP;
+    }
+    if (!this.#clientHears) return SKIP;
+    // 25P02 says that the transaction had failed before: the client must hear that instead of ours.
+    if (destination !== SUBSTITUTE || fields.sqlstate === '25P02') return FORWARD;
+    this.#holder!.onServerRefused();
+    return SKIP;
+  }
+
+  #onParameterStatus(buffer: Buffer, from: number, to: number): Verdict {
+    const pair = parseParameterStatus(buffer, from, to);
+    if (pair === null) return this.#break('out_of_sync');
+    const index = trackedIndex(pair[0]);
+    if (index >= 0) this.parameters.set(index, pair[1]);
+    if (!this.#clientHears) return SKIP;
+    this.#holder!.onServerParameter(pair[0], pair[1]);
+    return FORWARD;
+  }
+
+  /** Too long to be looked into: it counts as what it usually is. */
+  #onUnreadable(code: number): Verdict {
+    if (code === type.ERROR_RESPONSE && this.ledger.reply(code) === NOT_OWED) return this.#break('out_of_sync');
+    return this.#clientHears ? FORWARD : SKIP;
+  }
+
+  /** Nothing that this server says can be believed: it is closed when the bytes before have been handed over. */
+  #break(reason: ServerCloseReason): Verdict {
+    this.#broken = this.#state === 'idle' && reason === 'out_of_sync' ? 'dirty_while_idle' : reason;
+    return STOP;
+  }
+
+  #sendOwn(sql: string, done: OwnQueryDone): void {
+    this.#own = done;
+    this.#ownError = null;
+    this.ledger.admit(type.QUERY, TO_NOBODY);
+    this.times.asked();
+    this.wire.send(client.query(sql));
+  }
+
+  /** Does what the chunk has brought about, now that all its bytes have been judged. */
+  #happen(): void {
+    const event = this.#event;
+    this.#event = null;
+    if (event === 'logged-in') this.#options.owner.onServerLoggedIn(this);
+    else if (event === 'free') this.#options.owner.onServerFree(this);
+    else this.#finishOwn();
+  }
+
+  #finishOwn(): void {
+    const done = this.#own;
+    this.#own = null;
+    done?.(this.#ownError);
+  }
+}

@@ -1,0 +1,59 @@
+/** What a server connection says upward: to the client that holds it, and to the pool that owns it. */
+import type { ServerCloseReason } from '../base/close-reason.ts';
+import type { WriteResult } from '../base/transport.ts';
+import type { ErrorFields } from '../protocol/error-fields.ts';
+import type { ServerConnection } from './server-connection.ts';
+import type { LoginFailure } from './server-login.ts';
+import type { ServerState } from './server-state.ts';
+import type { TrafficCounters } from './traffic-counters.ts';
+
+/** How a server was lost to the client that held it. */
+export interface ServerLoss {
+  readonly reason: ServerCloseReason;
+  /** The server's own last error, if it said why. */
+  readonly fatal: ErrorFields | null;
+  /** That error has been forwarded: nothing more is to be said. */
+  readonly told: boolean;
+  /** The client has been sent part of a message, and its rest will never come: nothing more *can* be said. */
+  readonly midMessage: boolean;
+}
+
+/** The client session that a server answers. */
+export interface ServerHolder {
+  /** Bytes for the client. With `own` their memory is never overwritten; else it is lent for as long as the result says. */
+  onServerBytes(buffer: Buffer, from: number, to: number, own: boolean): WriteResult;
+  /** The server reported a parameter; the message itself follows among the bytes. */
+  onServerParameter(name: string, value: string): void;
+  /** A ReadyForQuery has been handed over, and it answers everything that was sent. `status` is I, T or E. */
+  onServerReady(status: number): void;
+  /** Replies have come: what the ledger could not decide may be decidable now. */
+  onServerProgress(): void;
+  /** The server takes bytes again. */
+  onServerDrain(): void;
+  /** The error that the pooler forced on the server has come; the holder sends its own in that place. */
+  onServerRefused(): void;
+  onServerLost(loss: ServerLoss): void;
+  /** Some tenths of a second have passed: what took too long ends. */
+  onTick(nowMs: number): void;
+}
+
+/** Why a connection never became usable. */
+export type ServerFailure =
+  | LoginFailure
+  /** Refused, unreachable, reset, timed out: the system's words. */
+  | { readonly kind: 'unreachable'; readonly reason: string };
+
+/** The pool. */
+export interface ServerOwner {
+  readonly traffic: TrafficCounters;
+  onServerLoggedIn(server: ServerConnection): void;
+  /** It never got to its first ReadyForQuery. */
+  onServerFailed(server: ServerConnection, failure: ServerFailure): void;
+  /** Nobody needs it, nothing is owed, no transaction is open, no chunk is being read. */
+  onServerFree(server: ServerConnection): void;
+  /** A statement that was left running has to be stopped. */
+  onServerNeedsCancel(server: ServerConnection): void;
+  onServerMoved(server: ServerConnection, to: ServerState): void;
+  /** `confirmed`: PostgreSQL has closed its side, so the backend is gone or going. */
+  onServerClosed(server: ServerConnection, confirmed: boolean): void;
+}

@@ -1,0 +1,219 @@
+/**
+ * Logging in to one PostgreSQL server, from the startup message to its first ReadyForQuery: a state machine fed with
+ * whole messages. It knows nothing of sockets or pools, and believes nothing before the server has proven itself where
+ * the method lets it (SCRAM).
+ */
+
+import type { DerivedKeys } from '../auth/derived-keys.ts';
+import { ScramClient } from '../auth/scram-client.ts';
+import { createNonce } from '../auth/scram-messages.ts';
+import { md5Response, type Secret } from '../auth/secret.ts';
+import type { Environment } from '../base/environment.ts';
+import * as client from '../protocol/client-messages.ts';
+import { type ErrorFields, parseErrorFields } from '../protocol/error-fields.ts';
+import {
+  type AuthenticationRequest,
+  parseAuthenticationRequest,
+  parseParameterStatus,
+} from '../protocol/login-messages.ts';
+import * as type from '../protocol/message-type.ts';
+
+export interface ServerCredentials {
+  readonly user: string;
+  readonly database: string;
+  /** What we can answer the server's question with; null if nothing is known. */
+  readonly secret: Secret | null;
+}
+
+/** Why a login failed. */
+export type LoginFailure =
+  /** The server's own answer. */
+  | { readonly kind: 'refused'; readonly fields: ErrorFields }
+  /** Nothing that the server said: our side cannot or will not go on. `reason` holds nothing secret. */
+  | { readonly kind: 'impossible'; readonly reason: string };
+
+export interface LoginListener {
+  sendLogin(bytes: Buffer): void;
+  onLoginDone(result: LoginResult): void;
+  onLoginFailed(failure: LoginFailure): void;
+}
+
+export interface LoginResult {
+  /** Everything that the server reported, by its own spelling of the names. */
+  readonly parameters: ReadonlyMap<string, string>;
+  /** Process id and secret as they came (PostgreSQL's BackendKeyData); null if the server sends none. */
+  readonly cancelKey: Buffer | null;
+  /** The status byte of the first ReadyForQuery. */
+  readonly status: number;
+}
+
+/** A real server reports some fifteen. */
+const MAX_PARAMETERS = 200;
+const MIN_KEY_BYTES = 8;
+const MAX_KEY_BYTES = 4 + 256;
+
+export class ServerLogin {
+  readonly #credentials: ServerCredentials;
+  readonly #environment: Environment;
+  readonly #keys: DerivedKeys;
+  readonly #listener: LoginListener;
+  readonly #parameters = new Map<string, string>();
+  #cancelKey: Buffer | null = null;
+  #scram: ScramClient | null = null;
+  /** What the server may send next. SASL's three steps cannot be skipped, or a server could pass without its proof. */
+  #expected: 'request' | 'sasl-continue' | 'sasl-final' | 'ok' | 'session' | 'nothing' = 'request';
+
+  constructor(credentials: ServerCredentials, environment: Environment, keys: DerivedKeys, listener: LoginListener) {
+    this.#credentials = credentials;
+    this.#environment = environment;
+    this.#keys = keys;
+    this.#listener = listener;
+  }
+
+  start(): void {
+    const { user, database } = this.#credentials;
+    this.#listener.sendLogin(
+      client.startupMessage([
+        ['user', user],
+        ['database', database],
+      ]),
+    );
+  }
+
+  /** Nothing that is still under way may end this login any more. */
+  cancel(): void {
+    this.#expected = 'nothing';
+  }
+
+  /** `buffer[from, to)` is the body of a message of type `code`. */
+  onMessage(code: number, buffer: Buffer, from: number, to: number): void {
+    if (this.#expected === 'nothing') return;
+    switch (code) {
+      case type.ERROR_RESPONSE:
+        return this.#fail({ kind: 'refused', fields: parseErrorFields(buffer, from, to) });
+      case type.NOTICE_RESPONSE:
+        return;
+      case type.AUTHENTICATION:
+        return this.#onAuthentication(parseAuthenticationRequest(buffer, from, to));
+      default:
+        if (this.#expected === 'session') return this.#onSessionMessage(code, buffer, from, to);
+        return this.#impossible(`server sent message type ${code} during authentication`);
+    }
+  }
+
+  #onAuthentication(request: AuthenticationRequest): void {
+    switch (request.kind) {
+      case 'ok':
+        if (this.#expected !== 'request' && this.#expected !== 'ok') return this.#outOfOrder();
+        this.#expected = 'session';
+        return;
+      case 'cleartext':
+        return this.#answerCleartext();
+      case 'md5':
+        return this.#answerMd5(request.salt);
+      case 'sasl':
+        return this.#startScram(request.mechanisms);
+      case 'sasl-continue':
+        return this.#continueScram(request.data);
+      case 'sasl-final': {
+        if (this.#expected !== 'sasl-final' || this.#scram === null) return this.#outOfOrder();
+        const result = this.#scram.serverFinal(request.data);
+        if (!result.ok) return this.#impossible(result.reason);
+        this.#expected = 'ok';
+        return;
+      }
+      case 'unsupported':
+        return this.#impossible(`server asks for an authentication method that is not supported (${request.code})`);
+    }
+  }
+
+  #answerCleartext(): void {
+    if (this.#expected !== 'request') return this.#outOfOrder();
+    const { secret } = this.#credentials;
+    if (secret?.kind !== 'plain') return this.#noPassword('password');
+    this.#expected = 'ok';
+    this.#listener.sendLogin(client.passwordMessage(secret.password));
+  }
+
+  #answerMd5(salt: Buffer): void {
+    if (this.#expected !== 'request') return this.#outOfOrder();
+    const { secret, user } = this.#credentials;
+    if (secret === null || secret.kind === 'scram') return this.#noPassword('MD5');
+    this.#expected = 'ok';
+    this.#listener.sendLogin(client.passwordMessage(md5Response(user, secret, salt)));
+  }
+
+  #startScram(mechanisms: readonly string[]): void {
+    if (this.#expected !== 'request') return this.#outOfOrder();
+    if (!mechanisms.includes('SCRAM-SHA-256')) return this.#impossible('server offers no SASL mechanism that we have');
+    if (this.#credentials.secret?.kind !== 'plain') return this.#noPassword('SCRAM');
+    this.#scram = new ScramClient({ nonce: createNonce(this.#environment) });
+    this.#expected = 'sasl-continue';
+    this.#listener.sendLogin(client.saslInitialResponse('SCRAM-SHA-256', this.#scram.clientFirst()));
+  }
+
+  #continueScram(data: Buffer): void {
+    const scram = this.#scram;
+    const { secret } = this.#credentials;
+    if (this.#expected !== 'sasl-continue' || scram === null || secret?.kind !== 'plain') return this.#outOfOrder();
+    const challenge = scram.serverFirst(data);
+    if (!challenge.ok) return this.#impossible(challenge.reason);
+    this.#expected = 'sasl-final';
+    this.#keys.saltedPassword(secret.password, challenge.salt, challenge.iterations).then(
+      (salted) => {
+        // The connection may have been closed, or the server have said something else, while the key was derived.
+        if (this.#expected === 'sasl-final') this.#listener.sendLogin(client.saslResponse(scram.proof(salted)));
+      },
+      () => this.#impossible('the SCRAM key could not be derived'),
+    );
+  }
+
+  #onSessionMessage(code: number, buffer: Buffer, from: number, to: number): void {
+    switch (code) {
+      case type.PARAMETER_STATUS: {
+        const pair = parseParameterStatus(buffer, from, to);
+        if (pair === null) return this.#impossible('malformed ParameterStatus');
+        this.#parameters.set(pair[0], pair[1]);
+        if (this.#parameters.size > MAX_PARAMETERS) this.#impossible('too many parameters');
+        return;
+      }
+      case type.BACKEND_KEY_DATA:
+        if (to - from < MIN_KEY_BYTES || to - from > MAX_KEY_BYTES) return this.#impossible('malformed BackendKeyData');
+        this.#cancelKey = Buffer.from(buffer.subarray(from, to));
+        return;
+      case type.READY_FOR_QUERY:
+        if (to - from !== 1) return this.#impossible('malformed ReadyForQuery');
+        this.#expected = 'nothing';
+        return this.#listener.onLoginDone({
+          parameters: this.#parameters,
+          cancelKey: this.#cancelKey,
+          status: buffer[from]!,
+        });
+      default:
+        return this.#impossible(`server sent message type ${code} before it was ready`);
+    }
+  }
+
+  #noPassword(method: string): void {
+    const { secret, user } = this.#credentials;
+    this.#impossible(
+      secret === null
+        ? `server asks for ${method} authentication, but no password is known for user "${user}"`
+        : `server asks for ${method} authentication, which a stored ${secret.kind} secret cannot answer`,
+    );
+  }
+
+  #outOfOrder(): void {
+    this.#impossible('authentication messages out of order');
+  }
+
+  #impossible(reason: string): void {
+    this.#fail({ kind: 'impossible', reason });
+  }
+
+  #fail(failure: LoginFailure): void {
+    if (this.#expected === 'nothing') return;
+    this.#expected = 'nothing';
+    this.#listener.onLoginFailed(failure);
+  }
+}

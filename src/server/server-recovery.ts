@@ -1,0 +1,79 @@
+/**
+ * Brings a server back to a boundary after its client has left in the middle of something, so that it can serve the
+ * next one. What the client had not finished must not take effect, and the server must never be given away while it
+ * still owes a reply or may be hit by a cancel.
+ *
+ *   after a lost connection: cancel what runs          (a server in COPY IN hears no cancel before CopyFail)
+ *   Flush if a batch is open → owed replies, or CopyInResponse → CopyFail
+ *   a batch still open → a Bind that must fail, and Sync    (a bare Sync would commit)
+ *   all answered and the cancel gone → ROLLBACK if in a transaction → done
+ */
+import type { Environment } from '../base/environment.ts';
+import { STATUS_IDLE } from '../protocol/message-type.ts';
+import type { ServerConnection } from './server-connection.ts';
+
+export class ServerRecovery {
+  readonly #server: ServerConnection;
+  readonly #environment: Environment;
+  readonly #startedMs: number;
+  /** From when server_recovery_timeout counts: not while a statement runs that its client let run. */
+  #countsFromMs: number | null = null;
+  #canceled: boolean;
+  #flushed = false;
+  #rollingBack = false;
+
+  constructor(server: ServerConnection, environment: Environment, left: 'terminated' | 'lost') {
+    this.#server = server;
+    this.#environment = environment;
+    this.#startedMs = environment.now();
+    // After Terminate what was sent runs to its end, as in PostgreSQL.
+    this.#canceled = left === 'terminated';
+    if (left === 'lost') this.#countsFromMs = this.#startedMs;
+  }
+
+  /** Does what can be done now. Called at the start, after each chunk, and when a cancel has ended. */
+  step(): void {
+    const { ledger } = this.#server;
+    if (this.#rollingBack) return;
+    if (!this.#canceled && ledger.owed > 0 && !ledger.copyIn) this.#cancel();
+    if (ledger.copyIn) {
+      this.#server.sendCopyFail();
+      return;
+    }
+    if (ledger.batchOpen && !this.#flushed) {
+      this.#flushed = true;
+      this.#server.flush();
+    }
+    if (ledger.owed > 0) return;
+    this.#countsFromMs ??= this.#environment.now();
+    if (ledger.batchOpen) {
+      this.#server.sendFailingSync();
+      return;
+    }
+    if (this.#server.cancelsInFlight > 0) return;
+    if (this.#server.status === STATUS_IDLE) {
+      this.#server.recovered();
+      return;
+    }
+    this.#rollingBack = true;
+    this.#server.sendRollback((error) => {
+      if (error === null && this.#server.status === STATUS_IDLE) this.#server.recovered();
+      else this.#server.close('abandoned');
+    });
+  }
+
+  /** Called now and then. Both limits in milliseconds; 0 for `abandonedQueryTimeoutMs` is none. */
+  checkDeadlines(nowMs: number, abandonedQueryTimeoutMs: number, recoveryTimeoutMs: number): void {
+    if (this.#countsFromMs !== null) {
+      if (nowMs - this.#countsFromMs >= recoveryTimeoutMs) this.#server.close('recovery_timeout');
+    } else if (abandonedQueryTimeoutMs > 0 && nowMs - this.#startedMs >= abandonedQueryTimeoutMs) {
+      this.#countsFromMs = nowMs;
+      this.#cancel();
+    }
+  }
+
+  #cancel(): void {
+    this.#canceled = true;
+    this.#server.needCancel();
+  }
+}

@@ -1,0 +1,53 @@
+/** Where a server connection is: one word, and the moves that exist (`docs/architecture.md`, "States"). */
+
+export type ServerState =
+  /** Dialing and logging in. */
+  | 'connecting'
+  /** Runs what has to be done before a client can use it: connect_query, or the parameters of the client that it is for. */
+  | 'preparing'
+  /** Logged in, clean, nobody's. */
+  | 'idle'
+  /** Was idle for long: runs server_check_query. */
+  | 'testing'
+  /** Answers one client. */
+  | 'linked'
+  /** Its client has left it in the middle of something, which is brought to an end. */
+  | 'recovering'
+  /** Clean, but a cancel for it is still on its way and must hit nobody else. */
+  | 'cancelling'
+  /** Runs the reset query. */
+  | 'resetting'
+  /** On its way out. PostgreSQL may still have the backend, so the lease is held. */
+  | 'closing'
+  | 'closed';
+
+export const SERVER_STATES: readonly ServerState[] = [
+  'connecting',
+  'preparing',
+  'idle',
+  'testing',
+  'linked',
+  'recovering',
+  'cancelling',
+  'resetting',
+  'closing',
+  'closed',
+];
+
+const MOVES: Readonly<Record<ServerState, readonly ServerState[]>> = {
+  connecting: ['preparing', 'idle', 'closing', 'closed'],
+  preparing: ['idle', 'linked', 'recovering', 'closing', 'closed'],
+  idle: ['testing', 'preparing', 'linked', 'closing', 'closed'],
+  testing: ['idle', 'closing', 'closed'],
+  linked: ['recovering', 'resetting', 'cancelling', 'idle', 'closing', 'closed'],
+  recovering: ['resetting', 'cancelling', 'idle', 'closing', 'closed'],
+  cancelling: ['resetting', 'idle', 'closing', 'closed'],
+  resetting: ['cancelling', 'idle', 'closing', 'closed'],
+  closing: ['closed'],
+  closed: [],
+};
+
+/** Throws for a move that is not in the table: a defect of ours, never of a peer. */
+export function assertServerMove(from: ServerState, to: ServerState): void {
+  if (!MOVES[from].includes(to)) throw new Error(`a server connection cannot go from ${from} to ${to}`);
+}

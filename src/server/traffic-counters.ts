@@ -1,0 +1,21 @@
+/** What a pool's servers have done for clients, in plain numbers that are read when somebody asks. */
+export class TrafficCounters {
+  /** ReadyForQuery messages that clients were sent: one for each Query, Sync and FunctionCall. */
+  queries = 0;
+  /** Those that found the session outside a transaction. */
+  transactions = 0;
+  /** Time in which servers owed something. */
+  queryMs = 0;
+  /** Time in which servers were inside a transaction, or linked for one. */
+  transactionMs = 0;
+  /** Bytes that clients sent. */
+  receivedBytes = 0;
+  /** Bytes that clients were sent. */
+  sentBytes = 0;
+  /** Time that clients have waited for a server. */
+  waitMs = 0;
+  /** Links of a client to a server. */
+  assignments = 0;
+  /** Logins of clients. */
+  logins = 0;
+}
