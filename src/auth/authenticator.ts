@@ -96,7 +96,7 @@ interface Move {
 export class Authenticator {
   readonly #options: AuthenticatorOptions;
   #state: State = 'new';
-  /** As the source has it. */
+  /** As the source has it. Only `trust` accepts by it. */
   #secret: Secret | null = null;
   /** The same, or null if it proves nothing: then the exchange is a mock, which nobody can win. */
   #proof: Secret | null = null;
@@ -206,13 +206,13 @@ export class Authenticator {
     const { keys, userName } = this.#options;
     const proof = this.#proof;
     if (proof?.kind === 'scram' && proof.iterations <= MAX_SCRAM_ITERATIONS) {
-      return (await matchesVerifier(password, proof, keys)) ? this.#accept([], null) : this.#refuseProof();
+      return (await matchesVerifier(password, proof, keys)) ? accept([], proof, null) : this.#refuseProof();
     }
     if (proof?.kind === 'plain' && equalInConstantTime(password, Buffer.from(proof.password))) {
-      return this.#accept([], null);
+      return accept([], proof, null);
     }
     if (proof?.kind === 'md5' && equalInConstantTime(md5Hash(password, userName), proof.hash)) {
-      return this.#accept([], null);
+      return accept([], proof, null);
     }
     // Every refusal costs one derivation, whatever is stored, or nothing.
     await keys.saltedPassword(password.toString(), keys.saltOf(userName), DEFAULT_SCRAM_ITERATIONS);
@@ -227,7 +227,7 @@ export class Authenticator {
     const mock: Md5Secret = { kind: 'md5', hash: md5Hash('', userName) };
     const secret = proof === null || proof.kind === 'scram' ? mock : proof;
     const equal = equalInConstantTime(response, md5Response(userName, secret, this.#md5Salt!));
-    return equal && secret !== mock ? this.#accept([], null) : this.#refuseProof();
+    return equal && proof !== null ? accept([], proof, null) : this.#refuseProof();
   }
 
   #saslInitial(body: Buffer): Move | Promise<Move> {
@@ -258,14 +258,9 @@ export class Authenticator {
 
   #saslFinal(clientFinal: Buffer): Move {
     const answer = this.#scram!.clientFinal(clientFinal);
-    if (answer.ok) return this.#accept([{ type: 'saslFinal', data: answer.message }], answer.clientKey);
-    return answer.reason === 'wrong password' ? this.#refuseProof() : refuse(answer.reason);
-  }
-
-  #accept(requests: readonly AuthenticationRequest[], clientKey: Buffer | null): Move {
-    // The last line of defence: no path may accept without a secret that proves something.
+    if (!answer.ok) return answer.reason === 'wrong password' ? this.#refuseProof() : refuse(answer.reason);
     if (this.#proof === null) return this.#refuseProof();
-    return accept(requests, this.#secret, clientKey);
+    return accept([{ type: 'saslFinal', data: answer.message }], this.#proof, answer.clientKey);
   }
 
   /** The log is told why a proof could not succeed. */

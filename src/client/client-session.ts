@@ -15,7 +15,7 @@ import { Farewell } from '../net/farewell.ts';
 import type { Wire, WireReader } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Waiter } from '../pool/waiter.ts';
-import type { ErrorFields } from '../protocol/error-fields.ts';
+import { type ErrorFields, fatalReport } from '../protocol/error-fields.ts';
 import {
   DROP,
   HOLD,
@@ -31,6 +31,7 @@ import { MAX_OWED } from '../server/reply-ledger.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerHolder, ServerLoss } from '../server/server-holder.ts';
 import { type SessionParameters, TRACKED_PARAMETERS, trackedIndex } from '../server/session-parameters.ts';
+import { ClientDeadlines, type MissedDeadline } from './client-deadlines.ts';
 import { assertClientMove, type ClientState } from './client-state.ts';
 
 /** Who the client has proven to be. Fixed at its first startup packet. */
@@ -76,6 +77,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
   readonly #wire: Wire;
   readonly #pool: Pool;
   readonly #framer: MessageFramer;
+  readonly #deadlines: ClientDeadlines;
   #state: ClientState = 'idle';
   #server: ServerConnection | null = null;
   /** The server answered everything, but bytes were on their way: the drain decides about the release. */
@@ -92,15 +94,13 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
   #endsWith: ErrorReport | null = null;
   /** Terminate has come, and is obeyed when what was sent before it is answered. */
   #leaving = false;
-  // For client_write_timeout: when bytes last left while others waited, and how many had left by then.
-  #stuckSinceMs = 0;
-  #leftBytes = 0;
 
   constructor(options: ClientSessionOptions) {
     this.#options = options;
     this.#wire = options.wire;
     this.#pool = options.pool;
     this.#framer = new MessageFramer(this, options.settings.maxPacketSizeBytes);
+    this.#deadlines = new ClientDeadlines(options.limits, options.settings.clientWriteTimeoutMs);
     this.#wire.reader = this;
   }
 
@@ -375,40 +375,15 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
 
   onServerLost({ reason, fatal, told, midMessage }: ServerLoss): void {
     this.#server = null;
-    if (midMessage) this.#closeSilently('server_lost');
-    else if (told) this.close('server_lost', null);
-    else if (fatal !== null) this.close('server_lost', asReport(fatal));
+    if (told || midMessage) this.close('server_lost', null);
+    else if (fatal !== null) this.close('server_lost', fatalReport(fatal));
     else this.close(...lossReport(reason));
   }
 
   onTick(nowMs: number): void {
-    const server = this.#server;
-    if (server === null || this.#state !== 'linked') return;
-    const { queryTimeoutMs, idleTransactionTimeoutMs, transactionTimeoutMs } = this.#options.limits;
-    const { busySinceMs, transactionSinceMs, answeredAtMs } = server.times;
-    const inTransaction = server.status !== type.STATUS_IDLE || server.ledger.batchOpen;
-    if (isOver(busySinceMs, queryTimeoutMs, nowMs)) {
-      this.close('query_timeout', errors.queryTimeout());
-    } else if (inTransaction && isOver(transactionSinceMs, transactionTimeoutMs, nowMs)) {
-      this.close('transaction_timeout', errors.transactionTimeout());
-    } else if (inTransaction && busySinceMs === 0 && isOver(answeredAtMs, idleTransactionTimeoutMs, nowMs)) {
-      this.close('idle_transaction_timeout', errors.idleTransactionTimeout());
-    } else {
-      this.#checkWriting(nowMs);
-    }
-  }
-
-  /** Whoever does not read cannot hold a server for ever. */
-  #checkWriting(nowMs: number): void {
-    const { clientWriteTimeoutMs } = this.#options.settings;
-    const unsentBytes = this.#wire.unsentBytes;
-    const leftBytes = this.#wire.bytesSent - unsentBytes;
-    if (unsentBytes === 0 || leftBytes !== this.#leftBytes) {
-      this.#leftBytes = leftBytes;
-      this.#stuckSinceMs = nowMs;
-    } else if (isOver(this.#stuckSinceMs, clientWriteTimeoutMs, nowMs)) {
-      this.#closeSilently('write_timeout');
-    }
+    if (this.#server === null || this.#state !== 'linked') return;
+    const missed = this.#deadlines.missed(this.#server, this.#wire, nowMs);
+    if (missed !== null) this.close(missed, DEADLINE_REPORTS[missed]());
   }
 
   #afterSessionQuery(server: ServerConnection, status: number): void {
@@ -470,11 +445,6 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     else this.#wire.destroy();
   }
 
-  /** Nothing can be said to it: it does not read, or has been sent half a message. */
-  #closeSilently(reason: ClientCloseReason): void {
-    this.close(reason, null);
-  }
-
   #leave(reason: ClientCloseReason): void {
     const server = this.#server;
     const { log, listener, settings, identity, connectedAtMs, environment } = this.#options;
@@ -515,26 +485,20 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
   }
 }
 
+/** A client that does not read cannot be told anything. */
+const DEADLINE_REPORTS: Readonly<Record<MissedDeadline, () => ErrorReport | null>> = {
+  query_timeout: errors.queryTimeout,
+  idle_transaction_timeout: errors.idleTransactionTimeout,
+  transaction_timeout: errors.transactionTimeout,
+  write_timeout: () => null,
+};
+
 /** Timeouts that end the server along with the client, as in PgBouncer. */
 const SERVER_ENDS_WITH: ReadonlyMap<ClientCloseReason, ServerCloseReason> = new Map([
   ['query_timeout', 'query_timeout'],
   ['idle_transaction_timeout', 'idle_transaction_timeout'],
   ['transaction_timeout', 'transaction_timeout'],
 ] as const);
-
-function isOver(sinceMs: number, limitMs: number, nowMs: number): boolean {
-  return limitMs > 0 && sinceMs > 0 && nowMs - sinceMs >= limitMs;
-}
-
-function asReport({ sqlstate, message, detail, hint }: ErrorFields): ErrorReport {
-  return {
-    severity: 'FATAL',
-    sqlstate,
-    message,
-    ...(detail === null ? {} : { detail }),
-    ...(hint === null ? {} : { hint }),
-  };
-}
 
 function lossReport(reason: ServerCloseReason): [ClientCloseReason, ErrorReport] {
   switch (reason) {

@@ -14,16 +14,16 @@ import type { Settings } from '../config/settings.ts';
 import type { Resolver } from '../net/resolver.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
 import { STATUS_IDLE } from '../protocol/message-type.ts';
-import type { Budget, BudgetScope, Claimant, Lease } from '../server/lease.ts';
+import type { Budget, BudgetScope, Lease } from '../server/lease.ts';
 import { ServerConnection } from '../server/server-connection.ts';
 import type { ServerFailure, ServerOwner } from '../server/server-holder.ts';
 import type { ServerCredentials } from '../server/server-login.ts';
 import type { ServerState } from '../server/server-state.ts';
 import { TrafficCounters } from '../server/traffic-counters.ts';
 import { CancelLane } from './cancel-lane.ts';
-import { type AttemptListener, ConnectAttempt } from './connect-attempt.ts';
+import { Connector, type ConnectorOwner } from './connector.ts';
 import { HostFinder } from './host-finder.ts';
-import type { GateVisitor, LoginGate } from './login-gate.ts';
+import type { LoginGate } from './login-gate.ts';
 import { ServerHealth } from './server-health.ts';
 import { ServerLists } from './server-lists.ts';
 import type { LoginWaiter, Waiter } from './waiter.ts';
@@ -53,7 +53,7 @@ const UNCONFIRMED_CLOSE_MS = 1000;
 /** Values as clients wrote them → as servers report them; so many that no client can make it grow for ever. */
 const MAX_CANONICAL_VALUES = 1000;
 
-export class Pool implements ServerOwner, Claimant, AttemptListener, GateVisitor {
+export class Pool implements ServerOwner, ConnectorOwner {
   readonly databaseName: string;
   readonly userName: string;
   readonly traffic = new TrafficCounters();
@@ -75,14 +75,9 @@ export class Pool implements ServerOwner, Claimant, AttemptListener, GateVisitor
 
   readonly #options: PoolOptions;
   readonly #finder: HostFinder;
-  readonly #attempts = new Set<ConnectAttempt>();
-  readonly #attemptOf = new Map<ServerConnection, ConnectAttempt>();
+  readonly #connector: Connector;
   readonly #canonical = new Map<string, string>();
   #parameters: ReadonlyMap<string, string> | null = null;
-  /** Leases that were asked for and have not been granted. */
-  #claims = 0;
-  /** Leases that wait for the login gate. */
-  readonly #atGate: Lease[] = [];
   #lastLifetimeCloseMs = 0;
   #stopWatching: (() => void)[] = [];
   /** What everybody is told since the pool serves no more. */
@@ -103,6 +98,7 @@ export class Pool implements ServerOwner, Claimant, AttemptListener, GateVisitor
       port: database.port,
       policy: poolSettings.loadBalanceHosts,
     });
+    this.#connector = new Connector({ ...options, finder: this.#finder, health: this.health, owner: this });
     this.scopes = [
       { key: `database ${options.databaseName}`, limit: poolSettings.maxDbConnections },
       { key: `user ${options.userName}`, limit: poolSettings.maxUserConnections },
@@ -119,7 +115,7 @@ export class Pool implements ServerOwner, Claimant, AttemptListener, GateVisitor
 
   /** No server connection and no cancel is left, not even on its way. */
   get isEmpty(): boolean {
-    return this.servers.total === 0 && this.cancels.active === 0 && this.#coming === 0;
+    return this.servers.total === 0 && this.cancels.active === 0 && this.#connector.coming === 0;
   }
 
   get database(): DatabaseConfig {
@@ -146,7 +142,7 @@ export class Pool implements ServerOwner, Claimant, AttemptListener, GateVisitor
     waiter.waitingSinceMs = this.#options.environment.now();
     waiter.waitNotified = false;
     this.waiting.push(waiter);
-    this.#grow();
+    this.#connector.grow();
     return null;
   }
 
@@ -154,7 +150,7 @@ export class Pool implements ServerOwner, Claimant, AttemptListener, GateVisitor
   awaitParameters(waiter: LoginWaiter): ReadonlyMap<string, string> | null {
     if (this.#parameters !== null) return this.#parameters;
     this.loginWaiting.add(waiter);
-    this.#grow();
+    this.#connector.grow();
     return null;
   }
 
@@ -180,10 +176,7 @@ export class Pool implements ServerOwner, Claimant, AttemptListener, GateVisitor
   // ServerOwner
 
   onServerLoggedIn(server: ServerConnection): void {
-    const attempt = this.#attemptOf.get(server);
-    this.#attemptOf.delete(server);
-    if (attempt !== undefined) this.#endAttempt(attempt);
-    this.health.succeeded();
+    this.#connector.succeeded(server);
     this.connects++;
     this.#parameters = server.reported;
     for (const waiter of this.loginWaiting) {
@@ -203,15 +196,7 @@ export class Pool implements ServerOwner, Claimant, AttemptListener, GateVisitor
   }
 
   onServerFailed(server: ServerConnection, failure: ServerFailure): void {
-    const attempt = this.#attemptOf.get(server);
-    if (failure.kind === 'unreachable' && attempt !== undefined && this.#stopped === null) {
-      // There may be another address: `onServerClosed` goes on with it.
-      attempt.reason = failure.reason;
-    } else {
-      this.#attemptOf.delete(server);
-      if (attempt !== undefined) this.#endAttempt(attempt);
-      this.#fail(failure);
-    }
+    if (this.#connector.failed(server, failure)) this.#fail(failure);
     const words = failure.kind === 'refused' ? failure.fields.message : failure.reason;
     this.#log('warn', server, `server login failed: ${words}`);
   }
@@ -242,14 +227,8 @@ export class Pool implements ServerOwner, Claimant, AttemptListener, GateVisitor
 
   onServerClosed(server: ServerConnection, confirmed: boolean): void {
     const reason = server.closeReason ?? 'eof';
-    const attempt = this.#attemptOf.get(server);
     this.closedServers.set(reason, (this.closedServers.get(reason) ?? 0) + 1);
-    if (attempt !== undefined) {
-      // The lease goes on to the next address.
-      this.#attemptOf.delete(server);
-      attempt.next();
-      return;
-    }
+    if (this.#connector.closed(server)) return;
     if (confirmed) {
       server.lease.release();
     } else {
@@ -258,19 +237,13 @@ export class Pool implements ServerOwner, Claimant, AttemptListener, GateVisitor
       this.#options.environment.startTimer(UNCONFIRMED_CLOSE_MS + cancelMs, () => server.lease.release());
     }
     this.#log('info', server, `closing server: ${reason}`);
-    this.#grow();
+    this.#connector.grow();
   }
 
-  onGateOpen(): void {
-    const lease = this.#atGate.shift();
-    if (lease !== undefined) this.#connect(lease);
-  }
-
-  // Claimant
+  // ConnectorOwner
 
   onLease(lease: Lease): void {
-    this.#claims--;
-    this.#connect(lease);
+    this.#connector.granted(lease);
   }
 
   idleSinceMs(): number | null {
@@ -286,28 +259,45 @@ export class Pool implements ServerOwner, Claimant, AttemptListener, GateVisitor
     return closed;
   }
 
-  // AttemptListener
+  missing(coming: number): number {
+    const { waiting, servers, settings } = this;
+    let wanted = waiting.size - servers.count('testing', 'resetting');
+    if (this.loginWaiting.size > 0 && servers.alive === 0) wanted = Math.max(wanted, 1);
+    if (settings.minPoolSize > 0 && (this.clients > 0 || this.database.user !== null)) {
+      wanted = Math.max(wanted, settings.minPoolSize - servers.alive);
+    }
+    return wanted - coming;
+  }
 
-  onAddress(attempt: ConnectAttempt, address: SocketAddress): void {
+  room(): number {
+    const { poolSize, reservePoolSize, reservePoolTimeoutMs } = this.settings;
+    if (poolSize === 0) return Number.POSITIVE_INFINITY;
+    const first = this.waiting.first;
+    const useReserve =
+      reservePoolTimeoutMs > 0 &&
+      first !== null &&
+      this.#options.environment.now() - first.waitingSinceMs >= reservePoolTimeoutMs;
+    return poolSize + (useReserve ? reservePoolSize : 0) - this.servers.total;
+  }
+
+  open(address: SocketAddress, lease: Lease): ServerConnection {
     const { environment, keys, credentials, settings, unguessable } = this.#options;
     const server = new ServerConnection({
       environment,
       address,
       credentials: credentials(),
       keys,
-      lease: attempt.lease,
+      lease,
       owner: this,
       maxMessageBytes: settings.maxPacketSizeBytes,
       unguessable,
     });
-    this.#attemptOf.set(server, attempt);
     this.servers.move(server, 'connecting');
+    return server;
   }
 
-  onAttemptFailed(attempt: ConnectAttempt): void {
-    this.#endAttempt(attempt);
-    attempt.lease.release();
-    this.#fail({ kind: 'unreachable', reason: attempt.reason });
+  onUnreachable(failure: ServerFailure): void {
+    this.#fail(failure);
   }
 
   // Upkeep, by the janitor
@@ -317,7 +307,7 @@ export class Pool implements ServerOwner, Claimant, AttemptListener, GateVisitor
     this.#tickMs = nowMs;
     const empty = this.clients === 0 && this.servers.total === 0;
     this.emptySinceMs = empty ? (this.emptySinceMs ?? nowMs) : null;
-    this.#grow();
+    this.#connector.grow();
   }
 
   /** Whether `server` has lived for server_lifetime, and no other was closed for that too shortly before. */
@@ -338,87 +328,16 @@ export class Pool implements ServerOwner, Claimant, AttemptListener, GateVisitor
     for (const stop of this.#stopWatching) stop();
     this.#stopWatching = [];
     this.#refuseAll(report, clientReason);
-    this.#dropAttempts();
+    this.#connector.stop();
     for (const server of this.servers) {
       if (server.state === 'linked' || server.state === 'recovering') server.closeWhenFree = 'shutdown';
       else server.close('shutdown');
     }
   }
 
-  #dropAttempts(): void {
-    for (; this.#claims > 0; this.#claims--) this.#options.budget.withdraw(this);
-    for (const lease of this.#atGate.splice(0)) lease.release();
-    const withServer = new Set(this.#attemptOf.values());
-    for (const attempt of this.#attempts) {
-      if (withServer.has(attempt)) continue;
-      this.#endAttempt(attempt);
-      attempt.lease.release();
-    }
-  }
-
   /** Closes every server now, whatever it is doing. */
   closeServers(reason: ServerCloseReason): void {
     for (const server of this.servers) server.close(reason);
-  }
-
-  #grow(): void {
-    if (this.#stopped !== null) return;
-    const { environment, budget } = this.#options;
-    while (this.#missing() > 0 && this.#room() > 0) {
-      if (!this.health.mayTry(environment.now(), this.#coming)) return;
-      const lease = budget.request(this);
-      if (lease !== null) this.#connect(lease);
-      else this.#claims++;
-    }
-  }
-
-  /** How many more connections somebody needs than are on their way. */
-  #missing(): number {
-    const { waiting, servers, settings } = this;
-    let wanted = waiting.size - servers.count('testing', 'resetting');
-    if (this.loginWaiting.size > 0 && servers.alive === 0) wanted = Math.max(wanted, 1);
-    if (settings.minPoolSize > 0 && (this.clients > 0 || this.database.user !== null)) {
-      wanted = Math.max(wanted, settings.minPoolSize - servers.alive);
-    }
-    return wanted - this.#coming;
-  }
-
-  /** Connections that are on their way, whatever they are waiting for. */
-  get #coming(): number {
-    return this.#attempts.size + this.#atGate.length + this.#claims;
-  }
-
-  /** How many more connections the pool's size allows. */
-  #room(): number {
-    const { poolSize, reservePoolSize, reservePoolTimeoutMs } = this.settings;
-    if (poolSize === 0) return Number.POSITIVE_INFINITY;
-    const first = this.waiting.first;
-    const useReserve =
-      reservePoolTimeoutMs > 0 &&
-      first !== null &&
-      this.#options.environment.now() - first.waitingSinceMs >= reservePoolTimeoutMs;
-    const size = poolSize + (useReserve ? reservePoolSize : 0);
-    return size - this.servers.total - (this.#coming - this.#attemptOf.size);
-  }
-
-  /** Uses `lease`, or gives it back if nobody needs it any more. */
-  #connect(lease: Lease): void {
-    if (this.#stopped !== null || this.#missing() <= 0) {
-      lease.release();
-      return;
-    }
-    if (!this.#options.gate.enter(this)) {
-      this.#atGate.push(lease);
-      return;
-    }
-    const attempt = new ConnectAttempt(lease, this.#finder, this);
-    this.#attempts.add(attempt);
-    attempt.next();
-  }
-
-  #endAttempt(attempt: ConnectAttempt): void {
-    attempt.stop();
-    if (this.#attempts.delete(attempt)) this.#options.gate.leave();
   }
 
   #fail(failure: ServerFailure): void {

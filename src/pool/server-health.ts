@@ -3,6 +3,7 @@
  * the next try is due. It opens nothing.
  */
 import { type ErrorReport, errors } from '../base/errors.ts';
+import { fatalReport } from '../protocol/error-fields.ts';
 import type { ServerFailure } from '../server/server-holder.ts';
 
 /** How soon to try again after an answer that says "not now". */
@@ -52,14 +53,7 @@ export class ServerHealth {
   reportForWaiters(): ErrorReport {
     const failure = this.#failure;
     if (failure?.kind !== 'refused') return errors.connectFailed(this.words);
-    const { sqlstate, message, detail, hint } = failure.fields;
-    return {
-      severity: 'FATAL',
-      sqlstate,
-      message,
-      ...(detail === null ? {} : { detail }),
-      ...(hint === null ? {} : { hint }),
-    };
+    return fatalReport(failure.fields);
   }
 
   /** For those who come while it lasts: that it is an old error, and which. */

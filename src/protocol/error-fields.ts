@@ -2,6 +2,8 @@
  * Reads ErrorResponse and NoticeResponse as servers send them. Fields may be missing, unknown, doubled or cut off: what
  * cannot be read is left out, and nothing here throws or reads past the end.
  */
+import type { ErrorReport } from '../base/errors.ts';
+
 export interface ErrorFields {
   /** ERROR, FATAL, PANIC, WARNING …: the untranslated V where there is one (PostgreSQL 9.6 and later), else S. */
   readonly severity: string;
@@ -36,4 +38,15 @@ export function parseErrorFields(buffer: Buffer, from: number, to: number): Erro
 /** Whether the session that sent this error ends with it. */
 export function isFatal(fields: ErrorFields): boolean {
   return fields.severity === 'FATAL' || fields.severity === 'PANIC';
+}
+
+/** The same error as the last word to a client, whatever its severity was for us. */
+export function fatalReport({ sqlstate, message, detail, hint }: ErrorFields): ErrorReport {
+  return {
+    severity: 'FATAL',
+    sqlstate,
+    message,
+    ...(detail === null ? {} : { detail }),
+    ...(hint === null ? {} : { hint }),
+  };
 }

@@ -187,7 +187,7 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
   refuse(simple: boolean): void {
     this.ledger.admit(simple ? type.QUERY : type.BIND, SUBSTITUTE);
     this.times.asked();
-    this.wire.send(simple ? client.IMPOSSIBLE_QUERY : client.impossibleBind(this.#options.unguessable));
+    this.wire.send(simple ? client.IMPOSSIBLE_QUERY : this.impossibleBind);
   }
 
   /** Asks for the replies of an open batch. */
@@ -227,18 +227,11 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
     if (!this.#readingChunk) this.#recovery.step();
   }
 
-  // What the recovery does
+  // For the recovery
 
-  sendCopyFail(): void {
-    this.ledger.admit(type.COPY_FAIL);
-    this.wire.send(client.copyFail('the client has left'));
-  }
-
-  /** Fails an open batch and ends it: a bare Sync would commit what the client never did. */
-  sendFailingSync(): void {
-    this.ledger.admit(type.BIND, TO_NOBODY);
-    this.ledger.admit(type.SYNC, TO_NOBODY);
-    this.wire.send(Buffer.concat([client.impossibleBind(this.#options.unguessable), client.SYNC_MESSAGE]));
+  /** A Bind that fails in any session. */
+  get impossibleBind(): Buffer {
+    return client.impossibleBind(this.#options.unguessable);
   }
 
   sendRollback(done: OwnQueryDone): void {

@@ -9,7 +9,9 @@
  *   all answered and the cancel gone → ROLLBACK if in a transaction → done
  */
 import type { Environment } from '../base/environment.ts';
-import { STATUS_IDLE } from '../protocol/message-type.ts';
+import { copyFail, SYNC_MESSAGE } from '../protocol/client-messages.ts';
+import * as type from '../protocol/message-type.ts';
+import { TO_NOBODY } from './reply-ledger.ts';
 import type { ServerConnection } from './server-connection.ts';
 
 export class ServerRecovery {
@@ -37,7 +39,8 @@ export class ServerRecovery {
     if (this.#rollingBack) return;
     if (!this.#canceled && ledger.owed > 0 && !ledger.copyIn) this.#cancel();
     if (ledger.copyIn) {
-      this.#server.sendCopyFail();
+      ledger.admit(type.COPY_FAIL);
+      this.#server.wire.send(copyFail('the client has left'));
       return;
     }
     if (ledger.batchOpen && !this.#flushed) {
@@ -47,17 +50,19 @@ export class ServerRecovery {
     if (ledger.owed > 0) return;
     this.#countsFromMs ??= this.#environment.now();
     if (ledger.batchOpen) {
-      this.#server.sendFailingSync();
+      ledger.admit(type.BIND, TO_NOBODY);
+      ledger.admit(type.SYNC, TO_NOBODY);
+      this.#server.wire.send(Buffer.concat([this.#server.impossibleBind, SYNC_MESSAGE]));
       return;
     }
     if (this.#server.cancelsInFlight > 0) return;
-    if (this.#server.status === STATUS_IDLE) {
+    if (this.#server.status === type.STATUS_IDLE) {
       this.#server.recovered();
       return;
     }
     this.#rollingBack = true;
     this.#server.sendRollback((error) => {
-      if (error === null && this.#server.status === STATUS_IDLE) this.#server.recovered();
+      if (error === null && this.#server.status === type.STATUS_IDLE) this.#server.recovered();
       else this.#server.close('abandoned');
     });
   }

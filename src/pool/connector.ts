@@ -1,0 +1,154 @@
+/**
+ * Gets new server connections for one pool: asks the budget, waits at the login gate, tries addresses, and remembers how
+ * that went. How many are needed, and what becomes of one that has logged in, is the pool's business.
+ */
+import type { Environment, SocketAddress } from '../base/environment.ts';
+import type { Budget, Claimant, Lease } from '../server/lease.ts';
+import type { ServerConnection } from '../server/server-connection.ts';
+import type { ServerFailure } from '../server/server-holder.ts';
+import { type AttemptListener, ConnectAttempt } from './connect-attempt.ts';
+import type { HostFinder } from './host-finder.ts';
+import type { GateVisitor, LoginGate } from './login-gate.ts';
+import type { ServerHealth } from './server-health.ts';
+
+export interface ConnectorOptions {
+  readonly environment: Environment;
+  readonly budget: Budget;
+  readonly gate: LoginGate;
+  readonly finder: HostFinder;
+  readonly health: ServerHealth;
+  readonly owner: ConnectorOwner;
+}
+
+/** The pool. */
+export interface ConnectorOwner extends Claimant {
+  /** How many more connections somebody needs than `coming`. */
+  missing(coming: number): number;
+  /** How many more the pool's size allows than it has. */
+  room(): number;
+  /** Opens a connection; it is reported to `succeeded`, or `failed` and then `closed`. */
+  open(address: SocketAddress, lease: Lease): ServerConnection;
+  /** No address could be reached. */
+  onUnreachable(failure: ServerFailure): void;
+}
+
+export class Connector implements AttemptListener, GateVisitor {
+  readonly #options: ConnectorOptions;
+  readonly #attempts = new Set<ConnectAttempt>();
+  readonly #attemptOf = new Map<ServerConnection, ConnectAttempt>();
+  /** Leases that were asked for and have not been granted. */
+  #claims = 0;
+  /** Leases that wait for the login gate. */
+  readonly #atGate: Lease[] = [];
+  #stopped = false;
+
+  constructor(options: ConnectorOptions) {
+    this.#options = options;
+  }
+
+  /** Connections that are on their way, whatever they are waiting for. */
+  get coming(): number {
+    return this.#attempts.size + this.#atGate.length + this.#claims;
+  }
+
+  /** Starts as many connections as are missing, allowed, and not forbidden by an earlier failure. */
+  grow(): void {
+    const { environment, budget, health, owner } = this.#options;
+    while (!this.#stopped && owner.missing(this.coming) > 0 && owner.room() > this.#unopened) {
+      if (!health.mayTry(environment.now(), this.coming)) return;
+      const lease = budget.request(owner);
+      if (lease !== null) this.#connect(lease);
+      else this.#claims++;
+    }
+  }
+
+  /** A lease that had to be waited for. */
+  granted(lease: Lease): void {
+    this.#claims--;
+    this.#connect(lease);
+  }
+
+  /** `server` has logged in. */
+  succeeded(server: ServerConnection): void {
+    this.#options.health.succeeded();
+    const attempt = this.#forget(server);
+    if (attempt !== undefined) this.#end(attempt);
+  }
+
+  /** `server` will not log in. Returns whether that is final: if not, another address is tried when it has closed. */
+  failed(server: ServerConnection, failure: ServerFailure): boolean {
+    const attempt = this.#attemptOf.get(server);
+    if (attempt !== undefined && failure.kind === 'unreachable' && !this.#stopped) {
+      attempt.reason = failure.reason;
+      return false;
+    }
+    this.#forget(server);
+    if (attempt !== undefined) this.#end(attempt);
+    return true;
+  }
+
+  /** `server` has closed. Returns whether its lease lives on, for the next address. */
+  closed(server: ServerConnection): boolean {
+    const attempt = this.#forget(server);
+    attempt?.next();
+    return attempt !== undefined;
+  }
+
+  /** Gives up what is on its way; connections that are open already are the pool's to close. */
+  stop(): void {
+    this.#stopped = true;
+    for (; this.#claims > 0; this.#claims--) this.#options.budget.withdraw(this.#options.owner);
+    for (const lease of this.#atGate.splice(0)) lease.release();
+    const opened = new Set(this.#attemptOf.values());
+    for (const attempt of this.#attempts) {
+      if (opened.has(attempt)) continue;
+      this.#end(attempt);
+      attempt.lease.release();
+    }
+  }
+
+  onGateOpen(): void {
+    const lease = this.#atGate.shift();
+    if (lease !== undefined) this.#connect(lease);
+  }
+
+  onAddress(attempt: ConnectAttempt, address: SocketAddress): void {
+    this.#attemptOf.set(this.#options.owner.open(address, attempt.lease), attempt);
+  }
+
+  onAttemptFailed(attempt: ConnectAttempt): void {
+    this.#end(attempt);
+    attempt.lease.release();
+    this.#options.owner.onUnreachable({ kind: 'unreachable', reason: attempt.reason });
+  }
+
+  /** Those on their way that are not yet connections, and so are not counted as the pool's. */
+  get #unopened(): number {
+    return this.coming - this.#attemptOf.size;
+  }
+
+  /** Uses `lease`, or gives it back if nobody needs it any more. */
+  #connect(lease: Lease): void {
+    const { gate, finder, owner } = this.#options;
+    if (this.#stopped || owner.missing(this.coming) <= 0) {
+      lease.release();
+    } else if (!gate.enter(this)) {
+      this.#atGate.push(lease);
+    } else {
+      const attempt = new ConnectAttempt(lease, finder, this);
+      this.#attempts.add(attempt);
+      attempt.next();
+    }
+  }
+
+  #forget(server: ServerConnection): ConnectAttempt | undefined {
+    const attempt = this.#attemptOf.get(server);
+    this.#attemptOf.delete(server);
+    return attempt;
+  }
+
+  #end(attempt: ConnectAttempt): void {
+    attempt.stop();
+    if (this.#attempts.delete(attempt)) this.#options.gate.leave();
+  }
+}
