@@ -8,6 +8,7 @@
 import { pbkdf2, randomBytes } from 'node:crypto';
 import { lookup, type RecordWithTtl, Resolver } from 'node:dns';
 import { readFile } from 'node:fs/promises';
+import { performance } from 'node:perf_hooks';
 import { promisify } from 'node:util';
 import { type DnsAnswer, DnsError, type Environment, type SocketAddress, type Timer } from '../base/environment.ts';
 import type { Transport, TransportHandler } from '../base/transport.ts';

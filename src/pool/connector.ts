@@ -108,8 +108,8 @@ export class Connector implements AttemptListener, GateVisitor {
   }
 
   onGateOpen(): void {
-    const lease = this.#atGate.shift();
-    if (lease !== undefined) this.#connect(lease);
+    // Each is used, given back, or returns to the gate.
+    for (const lease of this.#atGate.splice(0)) this.#connect(lease);
   }
 
   onAddress(attempt: ConnectAttempt, address: SocketAddress): void {
