@@ -206,7 +206,7 @@ export class Pooler {
   }
 
   #onSocket(socket: Socket): void {
-    new ClientLogin(this.#logins, (handler) => this.#sockets.accept(socket, handler));
+    ClientLogin.begin(this.#logins, (handler) => this.#sockets.accept(socket, handler));
   }
 
   #onRound(nowMs: number): void {

@@ -89,13 +89,17 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #pool: Pool | null = null;
   #limits: PoolSettings | null = null;
 
-  /** `connect` makes the transport of an accepted socket. */
-  constructor(context: LoginContext, connect: (handler: TransportHandler) => Transport) {
+  private constructor(context: LoginContext, connect: (handler: TransportHandler) => Transport) {
     this.#context = context;
     this.acceptedAtMs = context.environment.now();
     this.#wire = new Wire(this, connect);
-    const refusal = context.registry.admitLogin(this);
-    if (refusal !== null) this.#refuse(refusal, 'limit_reached');
+  }
+
+  /** Receives a client. `connect` makes the transport of its accepted socket. */
+  static begin(context: LoginContext, connect: (handler: TransportHandler) => Transport): void {
+    const login = new ClientLogin(context, connect);
+    const refusal = context.registry.admitLogin(login);
+    if (refusal !== null) login.#refuse(refusal, 'limit_reached');
   }
 
   get isSilent(): boolean {
@@ -339,7 +343,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.#end();
     registry.countRefused(report);
     if (config.settings.logPoolerErrors) this.#log('info', { reason, sqlstate: report.sqlstate }, report.message);
-    new Farewell(this.#wire, environment, message.errorResponse(report), () => registry.onClientGone());
+    Farewell.say(this.#wire, environment, message.errorResponse(report), () => registry.onClientGone());
   }
 
   /** Leaves all lists. The wire may get another reader, or close. */

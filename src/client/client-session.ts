@@ -441,7 +441,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     const canTell = report !== null && this.#server?.midMessage !== true;
     this.#leave(reason);
     const { environment, listener } = this.#options;
-    if (canTell) new Farewell(this.#wire, environment, errorResponse(report), () => listener.onClientGone());
+    if (canTell) Farewell.say(this.#wire, environment, errorResponse(report), () => listener.onClientGone());
     else this.#wire.destroy();
   }
 

@@ -13,12 +13,15 @@ export class Farewell implements WireReader {
   readonly #timer: Timer;
   readonly #onGone: () => void;
 
-  /** Takes over `wire`, sends `lastWords` and closes. `onGone` is called when the socket is closed. */
-  constructor(wire: Wire, environment: Environment, lastWords: Buffer, onGone: () => void) {
+  private constructor(wire: Wire, environment: Environment, onGone: () => void) {
     this.#wire = wire;
     this.#onGone = onGone;
     this.#timer = environment.startTimer(LINGER_MS, () => wire.destroy());
-    wire.reader = this;
+  }
+
+  /** Takes over `wire`, sends `lastWords` and closes. `onGone` is called when the socket is closed. */
+  static say(wire: Wire, environment: Environment, lastWords: Buffer, onGone: () => void): void {
+    wire.reader = new Farewell(wire, environment, onGone);
     wire.send(lastWords);
     wire.end();
     wire.release();

@@ -375,7 +375,7 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
   }
 
   onClosed(error: Error | null): void {
-    const code = (error as NodeJS.ErrnoException | null)?.code;
+    const code = error === null || !('code' in error) ? null : error.code;
     // A reset comes from a peer that has closed; other errors are the network's and say nothing about the backend.
     const confirmed = this.#peerGone || !this.#reached || code === 'ECONNRESET' || code === 'EPIPE';
     if (this.#state !== 'closing') this.#lose('eof', error?.message ?? 'connection closed');

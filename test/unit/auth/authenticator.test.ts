@@ -282,7 +282,7 @@ describe('malformed messages', () => {
     [Buffer.alloc(0), 'malformed password message'],
     [clientFirst, 'malformed password message'],
     [passwordMessage(PASSWORD), 'malformed password message'],
-  ])('SASLInitialResponse (%#): %s', async (body, reason) => {
+  ])('SASLInitialResponse (%#)', async (body, reason) => {
     for (const secret of [null, await secretOf('scram')]) {
       const bench = createAuthenticator({ authType: 'scram-sha-256', secret });
       bench.authenticator.start();
@@ -300,7 +300,7 @@ describe('malformed messages', () => {
     [Buffer.from(`${PASSWORD}\0\0`), 'malformed password message'],
     [passwordMessage('x'.repeat(70_000)), 'malformed password message'],
     [Buffer.alloc(1), 'empty password'],
-  ])('PasswordMessage (%#): %s', async (body, reason) => {
+  ])('PasswordMessage (%#)', async (body, reason) => {
     for (const authType of ['plain', 'md5'] as const) {
       const bench = createAuthenticator({ authType, secret: { kind: 'plain', password: PASSWORD } });
       bench.authenticator.start();
@@ -319,6 +319,19 @@ describe('malformed messages', () => {
     expect(requestTypes(bench)).toEqual(['sasl', 'saslContinue', 'saslContinue']);
     receive(bench, saslInitial(clientFirst));
     expect(bench.steps.at(-1)).toEqual({ outcome: 'refused', reason: 'malformed SCRAM message' });
+  });
+
+  test('what is waited with is in memory of its own', async () => {
+    for (const first of [saslInitial(clientFirst), saslInitial(null)]) {
+      const bench = createAuthenticator({ authType: 'scram-sha-256', secret: await secretOf('plain') });
+      bench.authenticator.start();
+      receive(bench, first);
+      if (requestTypes(bench).length === 2) receive(bench, clientFirst);
+      await settled();
+      const step = bench.steps.at(-1);
+      if (step?.outcome !== 'continue' || step.request.type !== 'saslContinue') throw new Error('no challenge');
+      expect(step.request.data.toString()).toMatch(/^r=clientnonce/);
+    }
   });
 
   test('the MD5 hash itself is no password, and a used answer fits no other challenge', async () => {
@@ -407,10 +420,14 @@ describe('waiting', () => {
     expect(await answerAll(bench)).toEqual({ outcome: 'failed', error });
   });
 
-  test('to start twice is a mistake of the caller', () => {
-    const bench = createAuthenticator({ authType: 'plain', secret: null });
-    bench.authenticator.start();
-    expect(() => bench.authenticator.start()).toThrow();
+  test('to start twice is a mistake of the caller', async () => {
+    for (const secret of [null, Promise.resolve(null)]) {
+      const bench = createAuthenticator({ authType: 'plain', secret });
+      bench.authenticator.start();
+      await settled();
+      expect(() => bench.authenticator.start()).toThrow();
+      expect(requestTypes(bench)).toEqual(['cleartext']);
+    }
   });
 });
 

@@ -30,6 +30,7 @@ describe('saslprep', () => {
     ['\u2168\u{1f600}', 'a character that Unicode 3.2 did not know'],
     ['\u0627\u2168\u0627', 'left-to-right among right-to-left'],
     ['\u2168\u05d0', 'right-to-left that does not begin so'],
+    ['\u00b2\u05d0', 'right-to-left that begins with neither'],
     ['\u00ad', 'nothing is left'],
   ])('%j is used as it is: %s', (input) => {
     expect(saslprep(input)).toBe(input);
@@ -57,11 +58,11 @@ describe('saslprep', () => {
   });
 
   test('combining characters, whose normalization takes quadratic time, do not stop the process', () => {
-    const marks = '\u2168a' + '\u0301\u0316'.repeat(16_000);
+    const marks = '\u2168a' + '\u0301\u0316'.repeat(32_000);
     const before = process.cpuUsage();
     expect(saslprep(marks)).toBe(marks);
     expect(saslprep(marks.slice(0, 2048))).not.toBe(marks.slice(0, 2048));
     const { user, system } = process.cpuUsage(before);
-    expect((user + system) / 1000).toBeLessThan(100);
+    expect((user + system) / 1000).toBeLessThan(500);
   });
 });

@@ -78,6 +78,9 @@ describe('server-first-message', () => {
     [`r=${NONCE},${salt}`, 'malformed SCRAM message'],
     [`${salt},i=4096`, 'malformed SCRAM message'],
     [`r=${NONCE},i=4096`, 'malformed SCRAM message'],
+    [`r=${NONCE},x=QQ==,i=4096`, 'malformed SCRAM message'],
+    [`x=${NONCE},${salt},i=4096`, 'malformed SCRAM message'],
+    [`r=${NONCE},${salt},x=4096`, 'malformed SCRAM message'],
     [`${salt},r=${NONCE},i=4096`, 'malformed SCRAM message'],
     [`r=${NONCE},i=4096,${salt}`, 'malformed SCRAM message'],
     [`r=${NONCE},r=${NONCE},${salt},i=4096`, 'malformed SCRAM message'],
@@ -110,7 +113,7 @@ describe('server-first-message', () => {
     [`r=${NONCE},${salt},i=1000001`, 'SCRAM iteration count too large'],
     [`r=${NONCE},${salt},i=2147483647`, 'SCRAM iteration count too large'],
     [`r=${NONCE},${salt},i=4294967297`, 'SCRAM iteration count too large'],
-  ])('refused (%#): %s', (message, reason) => {
+  ])('refused (%#)', (message, reason) => {
     const client = createClient();
     expect(client.serverFirst(bytes(message))).toEqual({ ok: false, reason });
     expect(() => client.proof(SALTED_PASSWORD)).toThrow();
@@ -138,7 +141,7 @@ describe('server-final-message', () => {
     ['e=<script>\x1b[31m', 'server error other-error'],
     [`e=${'a'.repeat(4000)}`, 'server error other-error'],
     ['e=', 'server error other-error'],
-  ])('refused (%#): %s', (message, reason) => {
+  ])('refused (%#)', (message, reason) => {
     const client = provenClient();
     expect(client.serverFinal(bytes(message))).toEqual({ ok: false, reason });
     expect(client.serverFinal(bytes(SERVER_FINAL)).ok).toBe(false);

@@ -90,7 +90,7 @@ describe('parseSecret', () => {
     for (const text of [`SCRAM-SHA-256$1:${'A'.repeat(10_000_000)}`, `md5${'a'.repeat(10_000_000)}`]) {
       expect(parseSecret(text).kind).toBe('plain');
     }
-    expect(process.cpuUsage(before).user / 1000).toBeLessThan(100);
+    expect(process.cpuUsage(before).user / 1000).toBeLessThan(500);
   });
 });
 

@@ -70,6 +70,7 @@ describe('parseUserList', () => {
 
   test.each([
     ['alice "pencil"', 'no quotes'],
+    ['alice" "pencil"', 'no quote in front'],
     ['"alice', 'a truncated name'],
     ['"alice"', 'a truncated line'],
     ['"alice" pencil', 'a secret without quotes'],
@@ -99,7 +100,7 @@ describe('parseUserList', () => {
   test("a forgotten secret does not make the next line's user name a password", () => {
     const list = parseUserList('"alice"\n"bob" "secret"\n');
     expect(plainUsers(list)).toEqual({ bob: 'secret' });
-    expect(list.problems).toMatchObject([{ line: 1, kind: 'broken' }]);
+    expect(list.problems).toEqual([{ line: 1, kind: 'broken', message: 'the secret in double quotes is missing' }]);
   });
 
   test('a duplicate is reported where it replaces', () => {
@@ -165,7 +166,7 @@ describe('parseUserList', () => {
     const file = `${line}\n`.repeat(100_000) + 'x'.repeat(1_000_000);
     const before = process.cpuUsage();
     parseUserList(file);
-    expect(process.cpuUsage(before).user / 1e6).toBeLessThan(0.5);
+    expect(process.cpuUsage(before).user / 1e6).toBeLessThan(2);
   });
 });
 
