@@ -13,7 +13,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { createWriteStream, existsSync } from 'node:fs';
 import { chmod, chown, mkdir, mkdtemp, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -30,6 +29,7 @@ import {
   spawnAs,
   systemErrorCode,
 } from './embedded-postgres-install.ts';
+import { Listener } from './net/listener.ts';
 
 const HOST = '127.0.0.1';
 
@@ -253,16 +253,16 @@ async function commandLineOf(pid: number): Promise<string | null> {
 }
 
 /** PostgreSQL does not take port 0. Between this and its bind another process may take the port: then we try again. */
-function findFreePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on('error', reject);
-    server.listen(0, HOST, () => {
-      const address = server.address();
-      server.close(() => resolve(address !== null && typeof address === 'object' ? address.port : 0));
-    });
-  });
+async function findFreePort(): Promise<number> {
+  const plain = { port: 0, backlog: 1, ipv6Only: false, keepAlive: false, keepAliveDelayMs: 0 };
+  const listener = new Listener({ host: HOST, ...plain }, noop, noop);
+  await listener.listen();
+  const { port } = listener.address;
+  await listener.close();
+  return port;
 }
+
+function noop(): void {}
 
 /** Starts the postmaster and waits until it accepts connections. A string is its reason not to. */
 async function launch(

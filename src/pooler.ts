@@ -3,7 +3,6 @@
  * Nothing here is on the path of a byte.
  */
 import { readFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
 import { DerivedKeys } from './auth/derived-keys.ts';
 import { parseUserList, type UserList } from './auth/user-list.ts';
 import type { Environment } from './base/environment.ts';
@@ -14,7 +13,7 @@ import { ClientRegistry } from './client/client-registry.ts';
 import type { Config } from './config/config.ts';
 import { configFromObject, loadConfig } from './config/load-config.ts';
 import { reportDescriptorLimit } from './descriptor-limit.ts';
-import { Listener } from './net/listener.ts';
+import { type AcceptedSocket, Listener } from './net/listener.ts';
 import { NodeEnvironment } from './net/node-environment.ts';
 import { Resolver } from './net/resolver.ts';
 import { SocketFactory } from './net/socket-factory.ts';
@@ -205,7 +204,7 @@ export class Pooler {
     }
   }
 
-  #onSocket(socket: Socket): void {
+  #onSocket(socket: AcceptedSocket): void {
     ClientLogin.begin(this.#logins, (handler) => this.#sockets.accept(socket, handler));
   }
 

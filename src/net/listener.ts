@@ -1,6 +1,9 @@
 /** One TCP address that is listened on. It hands out sockets and knows nothing of what they say. */
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 
+/** A connection that nothing was read from; `SocketFactory` makes a transport of it. */
+export type AcceptedSocket = Socket;
+
 export interface ListenerOptions {
   readonly host: string;
   readonly port: number;
@@ -20,7 +23,7 @@ export class Listener {
    * `onSocket` gets each connection unread. `onError` hears what goes wrong while listening (out of descriptors); the
    * listener goes on.
    */
-  constructor(options: ListenerOptions, onSocket: (socket: Socket) => void, onError: (error: Error) => void) {
+  constructor(options: ListenerOptions, onSocket: (socket: AcceptedSocket) => void, onError: (error: Error) => void) {
     this.#options = options;
     const { keepAlive, keepAliveDelayMs } = options;
     this.#server = createServer(
