@@ -38,7 +38,7 @@ export type AuthenticationRequest =
   | { readonly type: 'saslFinal'; readonly data: Buffer };
 
 /** For the log. The client hears the same in all cases. */
-export type RefusalReason =
+type RefusalReason =
   | ScramServerFailure
   | 'no such user'
   | 'no usable secret for this auth_type'

@@ -496,9 +496,11 @@ describe('any order of messages', () => {
       fc.asyncProperty(kinds, fc.array(action, { maxLength: 6 }), async (kind, actions) => {
         const bench = createAuthenticator({ authType: 'plain', secret: kind === null ? null : await secretOf(kind) });
         await perform(bench, actions);
-        const meaningful = actions.filter((action) => action !== 'wait');
+        // `perform` leaves out a second start.
+        const performed = actions.filter((action, i) => action !== 'start' || actions.indexOf('start') === i);
+        const meaningful = performed.filter((action) => action !== 'wait');
         // The second message is only waited for when the first one was answered.
-        const next = actions.slice(actions.indexOf(RIGHT) + 1)[0];
+        const next = performed[performed.indexOf(RIGHT) + 1];
         const acceptable = kind !== null && meaningful[0] === 'start' && meaningful[1] === RIGHT;
         const undisturbed = next === undefined || next === 'wait';
         if (requestTypes(bench).includes('accepted')) expect(acceptable && undisturbed).toBe(true);

@@ -31,6 +31,7 @@ describe('saslprep', () => {
     ['\u0627\u2168\u0627', 'left-to-right among right-to-left'],
     ['\u2168\u05d0', 'right-to-left that does not begin so'],
     ['\u00b2\u05d0', 'right-to-left that begins with neither'],
+    ['\u05d0\u00b2', 'right-to-left that ends with neither'],
     ['\u00ad', 'nothing is left'],
   ])('%j is used as it is: %s', (input) => {
     expect(saslprep(input)).toBe(input);

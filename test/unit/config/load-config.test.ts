@@ -59,6 +59,8 @@ describe('loadConfig', () => {
     const tooLarge = 'larger than 1048576 bytes, which is too large for a configuration';
     const started = performance.now();
     expect(problemsOf(() => loadConfig(large))).toEqual([`${large}: ${tooLarge}`]);
+    const cutWithinCharacter = file('é.yaml', `# ${'é'.repeat(1024 * 1024)}`);
+    expect(problemsOf(() => loadConfig(cutWithinCharacter))).toEqual([`${cutWithinCharacter}: ${tooLarge}`]);
     expect(problemsOf(() => loadConfig('/dev/zero'))).toEqual([`/dev/zero: ${tooLarge}`]);
     expect(performance.now() - started).toBeLessThan(500);
   });

@@ -319,19 +319,21 @@ pools: {}
       '{password: "x" HUNTER}',
       '{password: !HUNTER}',
       '{password: *HUNTER}',
-      '{password: &HUNTER HUNTER2 , HUNTER: {} ]',
+      '{password: &HUNTER HUNTER ]',
       '{password: @HUNTER}',
       '{password: |HUNTER\n}',
       '{password: [HUNTER]}',
       '{password: "\\HUNTER"}',
+      '|HUNTER\n  x',
+      'x\n] HUNTER',
+      'x\n}HUNTER: y',
       'host=a password=x HUNTER',
       "password='HUNTER",
       'postgres://u:HUN/HUNTER@h',
       'postgres://u:HUNTER',
       'postgres://u:%HUNTER@h',
     ];
-    for (const text of texts)
-      expect(problems(`databases:\n  app: ${text}\n`).join('\n')).not.toMatch(/HUNTER(?!2?": )/);
+    for (const text of texts) expect(problems(`databases:\n  app: ${text}\n`).join('\n')).not.toContain('HUNTER');
   });
 });
 
