@@ -6,6 +6,7 @@
 export const CLIENT_CLOSE_REASONS = {
   terminated: 'client close request',
   eof: 'client unexpected eof',
+  abandoned_query_timeout: 'abandoned_query_timeout',
   connection_error: 'client connection error',
   probe: 'client left before its first byte',
   cancel_request: 'cancel request',

@@ -16,15 +16,7 @@ import type { Wire, WireReader } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Waiter } from '../pool/waiter.ts';
 import { type ErrorFields, fatalReport } from '../protocol/error-fields.ts';
-import {
-  DROP,
-  HOLD,
-  MessageFramer,
-  type MessageHandler,
-  SKIP,
-  STOP,
-  type Verdict,
-} from '../protocol/message-framer.ts';
+import { DROP, HOLD, MessageFramer, type MessageHandler, SKIP, type Verdict } from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
 import { errorResponse, noticeResponse, parameterStatus, readyForQuery } from '../protocol/server-messages.ts';
 import { MAX_OWED } from '../server/reply-ledger.ts';
@@ -54,6 +46,12 @@ export interface ClientSessionOptions {
   readonly cancelKey: Buffer;
   readonly connectedAtMs: number;
   readonly listener: ClientListener;
+}
+
+/** Why a session ends, and what the client is told, if anything. */
+interface LastWords {
+  readonly reason: ClientCloseReason;
+  readonly report: ErrorReport | null;
 }
 
 /** Who keeps count of clients. */
@@ -92,8 +90,11 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
   #refused: ErrorReport[] = [];
   /** What it is told at the end of its transaction, since the pooler shuts down. */
   #endsWith: ErrorReport | null = null;
-  /** Terminate has come, and is obeyed when what was sent before it is answered. */
-  #leaving = false;
+  /** It ends when what was asked before is answered, and then with these words. */
+  #leaving: LastWords | null = null;
+  #leavingSinceMs = 0;
+  /** It ends at the message that is being judged. */
+  #ending: LastWords | null = null;
 
   constructor(options: ClientSessionOptions) {
     this.#options = options;
@@ -145,7 +146,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
         return DROP;
       case type.FLUSH:
         // PostgreSQL would answer with an error that the ledger could not place.
-        if (bodyLength !== 0) return this.#violation(errors.invalidMessageLength());
+        if (bodyLength !== 0) return this.#violate(errors.invalidMessageLength());
         return this.#server === null || this.#skippingToSync ? SKIP : this.#forward(this.#server, code);
       case type.COPY_DATA:
       case type.COPY_DONE:
@@ -155,7 +156,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
       case type.TERMINATE:
         return DROP;
       default:
-        return this.#violation(errors.invalidMessageType(code));
+        return this.#violate(errors.invalidMessageType(code));
     }
   }
 
@@ -173,10 +174,20 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
 
   onFlushed(): void {}
 
+  onHeld(): void {
+    this.#wire.hold();
+    // Without the replies that are still inside it, an open batch would never tell.
+    if (this.#heldForLedger) this.#server?.flush();
+  }
+
   onDropped(code: number): void {
+    if (this.#ending !== null) {
+      this.#leaveWhenAnswered(this.#ending);
+      return;
+    }
     switch (code) {
       case type.TERMINATE:
-        this.#terminate();
+        this.#leaveWhenAnswered({ reason: 'terminated', report: null });
         return;
       case type.SYNC:
         this.#skippingToSync = false;
@@ -190,10 +201,8 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
 
   onMalformed(_code: number, length: number): void {
     const { maxPacketSizeBytes } = this.#options.settings;
-    this.close(
-      'protocol_violation',
-      length < 4 ? errors.invalidMessageLength() : errors.messageTooLarge(maxPacketSizeBytes),
-    );
+    const report = length < 4 ? errors.invalidMessageLength() : errors.messageTooLarge(maxPacketSizeBytes);
+    this.#leaveWhenAnswered({ reason: 'protocol_violation', report });
   }
 
   onDrain(): void {
@@ -204,12 +213,12 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
   }
 
   onEnd(): void {
-    // PostgreSQL, too, stops at the end of its input, whatever it has left to say.
-    this.close(this.#leaving ? 'terminated' : 'eof', null);
+    // PostgreSQL, too, stops at the end of its input; but what was asked before a Terminate is answered.
+    if (this.#leaving === null) this.close('eof', null);
   }
 
   onClosed(error: Error | null): void {
-    this.close(this.#leaving ? 'terminated' : error === null ? 'eof' : 'connection_error', null);
+    this.close(this.#leaving?.reason ?? (error === null ? 'eof' : 'connection_error'), null);
     this.#options.listener.onClientGone();
   }
 
@@ -220,35 +229,27 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     const server = this.#server;
     if (server !== null) return this.#forward(server, code);
     const refusal = this.#pool.refusal;
-    if (refusal !== null) {
-      this.close('server_unavailable', refusal);
-      return STOP;
-    }
+    if (refusal !== null) return this.#end({ reason: 'server_unavailable', report: refusal });
     const acquired = this.#pool.acquire(this);
     if (acquired !== null && this.#takes(acquired)) return this.#forward(acquired, code);
     if (this.#state === 'idle') this.#become('waiting');
-    this.#wire.hold();
     return HOLD;
   }
 
   #forward(server: ServerConnection, code: number): Verdict {
-    if (server.ledger.owed >= MAX_OWED) return this.#holdForLedger();
-    const verdict = server.admit(code);
-    if (verdict !== HOLD) return verdict;
-    // Without the replies that are still inside it, an open batch would never tell.
-    server.flush();
-    return this.#holdForLedger();
+    const verdict = server.ledger.owed >= MAX_OWED ? HOLD : server.admit(code);
+    if (verdict === HOLD) this.#heldForLedger = true;
+    return verdict;
   }
 
-  #holdForLedger(): Verdict {
-    this.#heldForLedger = true;
-    this.#wire.hold();
-    return HOLD;
+  #violate(report: ErrorReport): Verdict {
+    return this.#end({ reason: 'protocol_violation', report });
   }
 
-  #violation(report: ErrorReport): Verdict {
-    this.close('protocol_violation', report);
-    return STOP;
+  /** The session ends instead of this message, once everything before it has been handed over. */
+  #end(words: LastWords): Verdict {
+    this.#ending = words;
+    return DROP;
   }
 
   /** Answers `code` with an error of ours, in such a way that a transaction it belongs to fails as well. */
@@ -266,14 +267,15 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     if (code === type.SYNC) this.#wire.send(readyForQuery(type.STATUS_IDLE));
   }
 
-  #terminate(): void {
+  /** As in PostgreSQL, what was asked before the end is answered before it. */
+  #leaveWhenAnswered(words: LastWords): void {
     const server = this.#server;
-    if (server === null || server.ledger.readyOwed === 0) {
-      this.close('terminated', null);
+    if (server === null || server.ledger.readyOwed === 0 || server.ledger.copyIn) {
+      this.close(words.reason, words.report);
       return;
     }
-    // As in PostgreSQL, what was asked before is answered first.
-    this.#leaving = true;
+    this.#leaving = words;
+    this.#leavingSinceMs = this.#options.environment.now();
     this.#framer.stop();
   }
 
@@ -342,8 +344,8 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
   onServerReady(status: number): void {
     const server = this.#server;
     if (server === null) return;
-    if (this.#leaving) {
-      this.close('terminated', null);
+    if (this.#leaving !== null) {
+      this.close(this.#leaving.reason, this.#leaving.report);
     } else if (this.#endsWith !== null && this.#isAtBoundary(server)) {
       this.close('shutdown', this.#endsWith);
     } else if (this.#pool.settings.poolMode === 'session') {
@@ -357,7 +359,13 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
 
   onServerProgress(): void {
     const server = this.#server;
-    if (!this.#heldForLedger || server === null) return;
+    if (server === null) return;
+    // The data that this COPY waits for will never come.
+    if (this.#leaving !== null && server.ledger.copyIn) {
+      this.close(this.#leaving.reason, this.#leaving.report);
+      return;
+    }
+    if (!this.#heldForLedger) return;
     if (server.ledger.owed >= MAX_OWED / 2 || server.ledger.syncIsAmbiguous) return;
     this.#heldForLedger = false;
     this.#wire.release();
@@ -382,6 +390,11 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
 
   onTick(nowMs: number): void {
     if (this.#server === null || this.#state !== 'linked') return;
+    const { abandonedQueryTimeoutMs } = this.#options.settings;
+    if (this.#leaving !== null && abandonedQueryTimeoutMs > 0) {
+      if (nowMs - this.#leavingSinceMs >= abandonedQueryTimeoutMs) this.close('abandoned_query_timeout', null);
+    }
+    if (this.#server === null) return;
     const missed = this.#deadlines.missed(this.#server, this.#wire, nowMs);
     if (missed !== null) this.close(missed, DEADLINE_REPORTS[missed]());
   }

@@ -24,7 +24,7 @@ export interface PoolerSnapshot extends PoolsSnapshot {
   /** Users whose secrets are known. Maximised. */
   readonly users: number;
   /** Joined field by field. */
-  readonly dns: { /** Summed. */ readonly names: number /** Under way. Summed. */; readonly queries: number };
+  readonly dns: DnsSnapshot;
   /** Joined field by field. */
   readonly limits: LimitsSnapshot;
   /** Joined field by field. */
@@ -176,6 +176,13 @@ export interface LimitsSnapshot {
   readonly maxUserConnections: number;
 }
 
+export interface DnsSnapshot {
+  /** Host names whose addresses are remembered. Summed. */
+  readonly names: number;
+  /** Names that are being looked up. Summed. */
+  readonly lookups: number;
+}
+
 export interface ProcessSnapshot {
   /** Wall clock. The least of all counts. */
   readonly startedAtEpochMs: number;
@@ -239,14 +246,14 @@ export function snapshotPools({ pools, dropped, budget, config, nowMs }: PoolSou
       ...describeDatabase(name, entry, config),
       connections: pool === undefined ? 0 : inUse(pool, 'database', budget),
       clientConnections: siblings.reduce((sum, { clients }) => sum + clients, 0),
-      traffic: { ...(totals.traffic.get(name) ?? new TrafficCounters()) },
+      traffic: snapshotTraffic(totals.traffic.get(name) ?? new TrafficCounters()),
     });
   }
   return { pools: rows, databases, budgets: [...budgets.values()], servers: serverTotals(totals) };
 }
 
 function snapshotPool(pool: Pool, nowMs: number): PoolSnapshot {
-  const { servers, settings, cancels, clients, waiting, loginWaiting } = pool;
+  const { settings, cancels, clients, waiting, loginWaiting } = pool;
   return {
     database: pool.databaseName,
     user: pool.userName,
@@ -262,7 +269,7 @@ function snapshotPool(pool: Pool, nowMs: number): PoolSnapshot {
     oldestWaiterMs: waiting.first === null ? 0 : nowMs - waiting.first.waitingSinceMs,
     ...oldestTransactions(pool, nowMs),
     isFailing: pool.health.isFailing,
-    traffic: { ...pool.traffic },
+    traffic: snapshotTraffic(pool.traffic),
     ...serverTotals(pool),
   };
 }
@@ -284,6 +291,22 @@ function oldestTransactions({ servers }: Pool, nowMs: number) {
     if (busySinceMs === 0) oldestIdleInTransactionMs = Math.max(oldestIdleInTransactionMs, nowMs - answeredAtMs);
   }
   return { oldestTransactionMs, oldestIdleInTransactionMs };
+}
+
+function snapshotTraffic(traffic: TrafficCounters): TrafficSnapshot {
+  const { queries, transactions, queryMs, transactionMs, receivedBytes, sentBytes } = traffic;
+  const { waitMs, assignments, logins } = traffic;
+  return {
+    queries,
+    transactions,
+    queryMs,
+    transactionMs,
+    receivedBytes,
+    sentBytes,
+    waitMs,
+    assignments,
+    logins,
+  };
 }
 
 function serverTotals({ connects, closedServers, closedUnconfirmed }: Pool | PoolTotals): ServerTotals {

@@ -10,7 +10,7 @@ import { COPY_DATA } from './message-type.ts';
 export const FORWARD = 0; // its bytes are part of a run, however many there are
 export const SKIP = 1; //    its bytes are dropped
 export const FETCH = 2; //   it is brought whole, then `onFetched` decides (FORWARD, SKIP or STOP)
-export const HOLD = 3; //    stop in front of it: the caller keeps the rest until it is told to go on
+export const HOLD = 3; //    stop in front of it (`onHeld` follows): the caller keeps the rest until it is told to go on
 export const MORE = 4; //    the handler wants to see more of the body first (only while it is shorter than what it wants)
 export const FLUSH = 5; //   as FORWARD for a message that is here completely; then the run is handed over and `onFlushed` called
 export const STOP = 6; //    nothing of this stream is of interest any more
@@ -37,6 +37,8 @@ export interface MessageHandler {
   onFetched(type: number, buffer: Buffer, bodyAt: number, bodyEnd: number): Verdict;
   /** The message that FLUSH asked for and everything before it has been handed over. */
   onFlushed(type: number): void;
+  /** The message that HOLD asked for stays; everything before it has been handed over. */
+  onHeld(type: number): void;
   /** The message that DROP said is not forwarded; everything before it has been handed over. */
   onDropped(type: number): void;
   /** A length that no message can have. The stream is lost: nothing is ever resynchronised by scanning. */
@@ -138,6 +140,8 @@ export class MessageFramer {
       if (this.#stopped) return end;
       switch (verdict) {
         case HOLD:
+          this.#handler.onHeld(type);
+          return this.#stopped ? end : at;
         case MORE:
           return at;
         case STOP:

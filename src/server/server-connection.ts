@@ -216,8 +216,8 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
   abandon(left: 'terminated' | 'lost', midMessage: boolean): void {
     this.#dropHolder();
     this.#own = null;
-    if (midMessage || this.ledger.copyBoth) {
-      this.close('abandoned');
+    if (this.#fatal !== null || midMessage || this.ledger.copyBoth) {
+      this.close(this.#fatal === null ? 'abandoned' : 'fatal_error');
       return;
     }
     // A SET of ours is short, and nobody's to cancel.
@@ -434,6 +434,8 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
   onFlushed(): void {
     this.#holder?.onServerReady(this.status);
   }
+
+  onHeld(): void {}
 
   onDropped(): void {}
 
