@@ -78,8 +78,8 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
   readonly #deadlines: ClientDeadlines;
   #state: ClientState = 'idle';
   #server: ServerConnection | null = null;
-  /** The server answered everything, but bytes were on their way: the drain decides about the release. */
-  #releaseOnDrain = false;
+  /** The server answered everything, but bytes are on their way: when they have arrived, it is released. */
+  #releasePending = false;
   /** A message is held until the ledger knows more. */
   #heldForLedger = false;
   /** The pooler has reported an error by itself: the client's messages mean nothing until its Sync. */
@@ -126,7 +126,10 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
   onConnected(): void {}
 
   onBytes(buffer: Buffer, start: number, end: number): number {
-    return this.#framer.feed(buffer, start, end);
+    const used = this.#framer.feed(buffer, start, end);
+    // What was half forwarded may be complete now.
+    if (this.#releasePending && this.#server !== null) this.#release(this.#server);
+    return used;
   }
 
   onHeader(code: number, bodyLength: number): Verdict {
@@ -164,7 +167,6 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     const server = this.#server;
     if (server === null) return;
     this.#pool.traffic.receivedBytes += to - from;
-    this.#releaseOnDrain = false;
     if (server.forward(buffer, from, to) !== WRITE_GONE) this.#wire.pause();
   }
 
@@ -209,7 +211,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     const server = this.#server;
     if (server === null) return;
     server.onHolderDrained();
-    if (this.#releaseOnDrain) this.#release(server);
+    if (this.#releasePending) this.#release(server);
   }
 
   onEnd(): void {
@@ -237,6 +239,11 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
   }
 
   #forward(server: ServerConnection, code: number): Verdict {
+    if (this.#releasePending) {
+      // The rest of a COPY that has failed. Anything else keeps the server for another round.
+      if (code === type.COPY_DATA || code === type.COPY_DONE || code === type.COPY_FAIL) return SKIP;
+      this.#releasePending = false;
+    }
     const verdict = server.ledger.owed >= MAX_OWED ? HOLD : server.admit(code);
     if (verdict === HOLD) this.#heldForLedger = true;
     return verdict;
@@ -373,7 +380,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
 
   onServerDrain(): void {
     this.#wire.resume();
-    if (this.#releaseOnDrain && this.#server !== null) this.#release(this.#server);
+    if (this.#releasePending && this.#server !== null) this.#release(this.#server);
   }
 
   onServerRefused(): void {
@@ -410,10 +417,11 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
    * client's is still on its way to it or from it.
    */
   #release(server: ServerConnection): void {
-    this.#releaseOnDrain = false;
-    if (server.ledger.batchOpen || server.ledger.owed > 0 || this.#framer.midForward) return;
-    if (server.wire.unsentBytes > 0 || this.#wire.unsentBytes > READ_CHUNK_BYTES) {
-      this.#releaseOnDrain = true;
+    this.#releasePending = false;
+    if (server.ledger.batchOpen || server.ledger.owed > 0) return;
+    const late = this.#framer.midForward || server.wire.unsentBytes > 0;
+    if (late || this.#wire.unsentBytes > READ_CHUNK_BYTES) {
+      this.#releasePending = true;
       return;
     }
     this.#server = null;
