@@ -35,14 +35,14 @@ export class ClientDeadlines {
     if (inTransaction && busySinceMs === 0 && isOver(answeredAtMs, idleTransactionTimeoutMs, nowMs)) {
       return 'idle_transaction_timeout';
     }
-    return this.#isStuck(wire, nowMs) ? 'write_timeout' : null;
+    return this.isStuck(wire, this.#writeTimeoutMs, nowMs) ? 'write_timeout' : null;
   }
 
-  #isStuck(wire: Wire, nowMs: number): boolean {
+  /** Whether the client has taken nothing for `limitMs` although something waits for it. 0 is no limit. */
+  isStuck(wire: Wire, limitMs: number, nowMs: number): boolean {
     const { unsentBytes } = wire;
     const leftBytes = wire.bytesSent - unsentBytes;
-    if (unsentBytes > 0 && leftBytes === this.#leftBytes)
-      return isOver(this.#stuckSinceMs, this.#writeTimeoutMs, nowMs);
+    if (unsentBytes > 0 && leftBytes === this.#leftBytes) return isOver(this.#stuckSinceMs, limitMs, nowMs);
     this.#leftBytes = leftBytes;
     this.#stuckSinceMs = nowMs;
     return false;

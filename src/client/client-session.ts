@@ -397,13 +397,19 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
 
   onTick(nowMs: number): void {
     if (this.#server === null || this.#state !== 'linked') return;
-    const { abandonedQueryTimeoutMs } = this.#options.settings;
-    if (this.#leaving !== null && abandonedQueryTimeoutMs > 0) {
-      if (nowMs - this.#leavingSinceMs >= abandonedQueryTimeoutMs) this.close('abandoned_query_timeout', null);
-    }
-    if (this.#server === null) return;
     const missed = this.#deadlines.missed(this.#server, this.#wire, nowMs);
     if (missed !== null) this.close(missed, DEADLINE_REPORTS[missed]());
+    else if (this.#leaving !== null) this.#hurry(this.#leaving, nowMs);
+  }
+
+  /** A client that has taken leave is sent its answers, but nobody has to wait for it for long. */
+  #hurry(words: LastWords, nowMs: number): void {
+    const { abandonedQueryTimeoutMs, serverRecoveryTimeoutMs } = this.#options.settings;
+    if (abandonedQueryTimeoutMs > 0 && nowMs - this.#leavingSinceMs >= abandonedQueryTimeoutMs) {
+      this.close('abandoned_query_timeout', null);
+    } else if (this.#deadlines.isStuck(this.#wire, serverRecoveryTimeoutMs, nowMs)) {
+      this.close(words.reason, null);
+    }
   }
 
   #afterSessionQuery(server: ServerConnection, status: number): void {
@@ -456,14 +462,17 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     if (this.#server === null || this.#isAtBoundary(this.#server)) this.close('shutdown', report);
   }
 
-  /** Ends the session; the client is sent `report` if there is one, and if it can be told between two messages. */
+  /**
+   * Ends the session. Bytes that are on their way to the client still leave, unless it is gone; then `report`, if there is
+   * one and the stream stands between two messages.
+   */
   close(reason: ClientCloseReason, report: ErrorReport | null): void {
     if (this.#state === 'closed') return;
     const canTell = report !== null && this.#server?.midMessage !== true;
     this.#leave(reason);
     const { environment, listener } = this.#options;
-    if (canTell) Farewell.say(this.#wire, environment, errorResponse(report), () => listener.onClientGone());
-    else this.#wire.destroy();
+    if (CLIENT_IS_GONE.has(reason)) this.#wire.destroy();
+    else Farewell.say(this.#wire, environment, canTell ? errorResponse(report) : null, () => listener.onClientGone());
   }
 
   #leave(reason: ClientCloseReason): void {
@@ -505,6 +514,14 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     else if (from === 'idle') this.#options.listener.onClientBusy(this);
   }
 }
+
+/** Nobody is there to read, or somebody who does not. */
+const CLIENT_IS_GONE: ReadonlySet<ClientCloseReason> = new Set([
+  'eof',
+  'connection_error',
+  'write_timeout',
+  'abandoned_query_timeout',
+]);
 
 /** A client that does not read cannot be told anything. */
 const DEADLINE_REPORTS: Readonly<Record<MissedDeadline, () => ErrorReport | null>> = {

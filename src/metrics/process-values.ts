@@ -13,9 +13,10 @@ export class ProcessValues {
   /** Fixed once: taken anew it would wander with the wall clock, and a changed start time reads as a restart. */
   readonly #startedAtEpochMs: number;
 
+  /** `maxDescriptors`: null or infinite where there is no limit. */
   constructor(environment: Environment, eventLoopLag: EventLoopLag, maxDescriptors: number | null) {
     this.#eventLoopLag = eventLoopLag;
-    this.#maxDescriptors = maxDescriptors;
+    this.#maxDescriptors = maxDescriptors === Number.POSITIVE_INFINITY ? null : maxDescriptors;
     this.#startedAtEpochMs = environment.epochMs() - process.uptime() * 1000;
   }
 

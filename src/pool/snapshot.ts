@@ -198,7 +198,7 @@ export interface ProcessSnapshot {
   readonly externalBytes: number;
   /** Open descriptors; null where the system does not say cheaply. Summed. */
   readonly descriptors: number | null;
-  /** Null where the system does not say. Maximised. */
+  /** Null where the system does not say, or sets no limit. Maximised. */
   readonly maxDescriptors: number | null;
   /** By how much timers were late. Summed. */
   readonly eventLoopLag: HistogramSnapshot;
