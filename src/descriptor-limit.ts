@@ -31,7 +31,7 @@ export function neededDescriptors({ settings, databases, fallbackDatabase }: Con
 }
 
 /** The soft limit of this process, which Node has raised to the hard one at start; null where Linux' /proc is missing. */
-function descriptorLimit(): number | null {
+export function descriptorLimit(): number | null {
   try {
     const line = /^Max open files\s+(\d+|unlimited)/m.exec(readFileSync('/proc/self/limits', 'utf8'));
     if (line?.[1] === undefined) return null;

@@ -3,6 +3,7 @@
  * Nothing here is on the path of a byte.
  */
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { DerivedKeys } from './auth/derived-keys.ts';
 import { parseUserList, type UserList } from './auth/user-list.ts';
 import type { Environment } from './base/environment.ts';
@@ -10,9 +11,13 @@ import { errors } from './base/errors.ts';
 import { createLogger, type Logger } from './base/logger.ts';
 import { ClientLogin, type LoginContext } from './client/client-login.ts';
 import { ClientRegistry } from './client/client-registry.ts';
+import { takeSnapshot } from './client/client-snapshot.ts';
 import type { Config } from './config/config.ts';
 import { configFromObject, loadConfig } from './config/load-config.ts';
-import { reportDescriptorLimit } from './descriptor-limit.ts';
+import { descriptorLimit, reportDescriptorLimit } from './descriptor-limit.ts';
+import { EventLoopLag } from './metrics/event-loop-lag.ts';
+import { MetricsServer } from './metrics/metrics-server.ts';
+import { ProcessValues } from './metrics/process-values.ts';
 import { type AcceptedSocket, Listener } from './net/listener.ts';
 import { NodeEnvironment } from './net/node-environment.ts';
 import { Resolver } from './net/resolver.ts';
@@ -21,6 +26,7 @@ import { Janitor } from './pool/janitor.ts';
 import { upkeep } from './pool/pool-upkeep.ts';
 import { ProcessBudget } from './pool/process-budget.ts';
 import { Router } from './pool/router.ts';
+import type { PoolerSnapshot } from './pool/snapshot.ts';
 
 export interface PoolerAddress {
   readonly host: string;
@@ -37,6 +43,9 @@ export interface PoolerOverrides {
   /** Gets the real environment and returns the one to use. */
   readonly environment?: (real: Environment) => Environment;
 }
+
+/** Of this package. */
+const VERSION: string = (createRequire(import.meta.url)('../package.json') as { version: string }).version;
 
 /** How often a shutdown looks whether it is done. */
 const SETTLE_CHECK_MS = 10;
@@ -63,6 +72,13 @@ export class Pooler {
   readonly #logins: LoginContext;
   readonly #janitor: Janitor;
   readonly #listeners: Listener[] = [];
+  readonly #users: UserList;
+  readonly #budget: ProcessBudget;
+  readonly #eventLoopLag: EventLoopLag;
+  readonly #process: ProcessValues;
+  /** Null while http_port is 0. */
+  readonly #metrics: MetricsServer | null;
+  #state: PoolerSnapshot['state'] = 'starting';
   #closing: Promise<void> | null = null;
 
   /** Builds everything and opens nothing; see `createPooler`. */
@@ -80,6 +96,8 @@ export class Pooler {
     const environment = overrides.environment?.(real) ?? real;
     this.#environment = environment;
     const users = readUserList(settings.authFile, this.log);
+    this.#users = users;
+    this.#budget = new ProcessBudget(environment);
     const keys = new DerivedKeys(environment);
     this.#resolver = new Resolver(environment, this.log, {
       mode: settings.resolver,
@@ -93,7 +111,7 @@ export class Pooler {
       config,
       keys,
       log: this.log,
-      budget: new ProcessBudget(environment),
+      budget: this.#budget,
       resolver: this.#resolver,
       unguessable: environment.randomBytes(16).toString('hex'),
       secretOf: (userName) => users.lookup(userName),
@@ -108,6 +126,13 @@ export class Pooler {
       secrets: users,
     };
     this.#janitor = new Janitor(environment, { onRound: (nowMs) => this.#onRound(nowMs) });
+    this.#eventLoopLag = new EventLoopLag(environment);
+    this.#process = new ProcessValues(environment, this.#eventLoopLag, descriptorLimit());
+    const { httpListenAddr: host, httpPort: port } = settings;
+    const isReady = (): boolean => this.#state === 'ready';
+    const snapshot = (): PoolerSnapshot => this.snapshot();
+    this.#metrics =
+      port === 0 ? null : new MetricsServer({ environment, log: this.log, host, port, snapshot, isReady });
   }
 
   /** Where it listens, in the order of listen_addr. */
@@ -124,17 +149,38 @@ export class Pooler {
 
   /** Where metrics are served; null while http_port is 0. */
   get metricsAddress(): PoolerAddress | null {
-    return null;
+    return this.#metrics?.address ?? null;
+  }
+
+  /** The pooler in this moment, as plain data: all that console and metrics read. */
+  snapshot(): PoolerSnapshot {
+    return takeSnapshot({
+      state: this.#state,
+      version: VERSION,
+      config: this.config,
+      nowMs: this.#environment.now(),
+      pools: this.#router.pools,
+      dropped: this.#router.dropped,
+      budget: this.#budget,
+      registry: this.#registry,
+      users: this.#users.size,
+      dns: { names: this.#resolver.nameCount, lookups: this.#resolver.lookupCount },
+      process: this.#process.read(),
+    });
   }
 
   async start(): Promise<void> {
     try {
+      // First, so that a probe can see it start, and last to go, so that one can see it drain.
+      await this.#metrics?.listen();
       await this.#listen();
     } catch (error) {
       await this.close({ timeoutMs: 0 });
       throw error;
     }
+    if (this.#closing === null) this.#state = 'ready';
     this.#janitor.start();
+    if (this.#metrics !== null) this.#eventLoopLag.start();
     reportDescriptorLimit(this.config, this.log);
     this.log.info({ addresses: this.addresses.map(({ host, port }) => `${host}:${port}`) }, 'listening');
   }
@@ -216,6 +262,7 @@ export class Pooler {
   }
 
   async #stopListening(): Promise<void> {
+    this.#state = 'draining';
     await Promise.all(this.#listeners.map((listener) => listener.close()));
   }
 
@@ -229,6 +276,8 @@ export class Pooler {
     await this.#settled(() => this.#isEmpty());
     this.#janitor.stop();
     this.#resolver.close();
+    this.#eventLoopLag.stop();
+    await this.#metrics?.close();
   }
 
   /** Ends everything that is still there. */

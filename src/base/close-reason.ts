@@ -50,6 +50,8 @@ export const SERVER_CLOSE_REASONS = {
   transaction_timeout: 'transaction timeout',
   abandoned: 'client left in the middle of a message',
   recovery_timeout: 'server_recovery_timeout',
+  cancel_uncertain: 'a cancel for it may still come',
+  transaction_left_open: 'connect_query left a transaction open',
   not_answering: 'server does not answer',
   evicted: 'evicted for another pool',
   over_limit: 'pool is over its size',

@@ -187,17 +187,15 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
       this.#leaveWhenAnswered(this.#ending);
       return;
     }
-    switch (code) {
-      case type.TERMINATE:
-        this.#leaveWhenAnswered({ reason: 'terminated', report: null });
-        return;
-      case type.SYNC:
-        this.#skippingToSync = false;
-        this.#wire.send(readyForQuery(this.#server?.status ?? type.STATUS_IDLE));
-        return;
-      default:
-        this.#refuse(code, this.#refuseNext ?? errors.simpleQueryDisabled());
-        this.#refuseNext = null;
+    const refusal = this.#refuseNext;
+    this.#refuseNext = null;
+    if (code === type.TERMINATE) {
+      this.#leaveWhenAnswered({ reason: 'terminated', report: null });
+    } else if (code === type.SYNC && refusal === null) {
+      this.#skippingToSync = false;
+      this.#wire.send(readyForQuery(this.#server?.status ?? type.STATUS_IDLE));
+    } else {
+      this.#refuse(code, refusal ?? errors.simpleQueryDisabled());
     }
   }
 

@@ -34,7 +34,7 @@ export function takeSnapshot(sources: SnapshotSources): PoolerSnapshot {
   };
 }
 
-export function snapshotClients({ clients, logins, sockets, refused, closed }: ClientRegistry): ClientsSnapshot {
+function snapshotClients({ clients, logins, sockets, refused, closed }: ClientRegistry): ClientsSnapshot {
   return {
     identities: countIdentities(clients),
     loggingIn: logins.size,

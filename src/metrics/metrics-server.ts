@@ -76,7 +76,6 @@ export class MetricsServer {
     this.#server = createServer(
       {
         maxHeaderSize: headerBytes,
-        headersTimeout: requestMs,
         requestTimeout: requestMs,
         keepAliveTimeout: keepAliveMs,
         connectionsCheckingInterval: checkMs,

@@ -95,6 +95,18 @@ export class Resolver {
     this.#notFoundTtlMs = options.notFoundTtlMs;
   }
 
+  /** Names that are remembered. */
+  get nameCount(): number {
+    return this.#entries.size;
+  }
+
+  /** Names that are being looked up. */
+  get lookupCount(): number {
+    let count = 0;
+    for (const entry of this.#entries.values()) if (entry.lookingUp) count++;
+    return count;
+  }
+
   /**
    * Calls `callback` once: before it returns when the answer is at hand (a literal address, `[::1]` included, or a name
    * in the cache), later otherwise, and never after `close()`.

@@ -65,9 +65,10 @@ export class CancelLane {
       onCancelSent: () => {
         server.cancelsInFlight++;
       },
-      onCancelClosed: (sent) => {
+      onCancelClosed: (end) => {
         this.#underWay.delete(request);
-        if (sent) server.cancelEnded();
+        if (end === 'uncertain') server.closeWhenFree ??= 'cancel_uncertain';
+        if (end !== 'unsent') server.cancelEnded();
         this.#advance();
       },
     });

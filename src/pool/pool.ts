@@ -191,7 +191,8 @@ export class Pool implements ServerOwner, ConnectorOwner {
     server.run('preparing', connectQuery, (error) => {
       // As in PgBouncer: said, and otherwise ignored.
       if (error !== null) this.#log('warn', server, `connect_query failed: ${error.message}`);
-      this.onServerFree(server);
+      if (server.status !== STATUS_IDLE) server.close('transaction_left_open');
+      else this.onServerFree(server);
     });
   }
 

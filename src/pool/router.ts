@@ -8,6 +8,7 @@ import type { Config, DatabaseConfig } from '../config/config.ts';
 import { resolvePoolSettings } from '../config/pool-settings.ts';
 import { LoginGate } from './login-gate.ts';
 import { Pool, type PoolOptions } from './pool.ts';
+import { PoolTotals } from './pool-totals.ts';
 
 export interface RouterOptions
   extends Pick<PoolOptions, 'environment' | 'log' | 'budget' | 'keys' | 'resolver' | 'unguessable'> {
@@ -23,6 +24,8 @@ export class Router {
   readonly #options: RouterOptions;
   readonly #pools = new Map<string, Pool>();
   readonly #gates = new Map<string, LoginGate>();
+  /** What the pools that were dropped had done. */
+  readonly dropped = new PoolTotals();
   #stopped: Parameters<Pool['stop']> | null = null;
 
   constructor(options: RouterOptions) {
@@ -60,14 +63,19 @@ export class Router {
 
   /** Forgets pools that have had neither clients nor servers for long. Both in milliseconds, 0 is never. */
   dropEmpty(nowMs: number, poolIdleTimeoutMs: number, autodbIdleTimeoutMs: number): void {
+    const countBefore = this.#pools.size;
     for (const [key, pool] of this.#pools) {
       if (pool.emptySinceMs === null) continue;
       const isAuto = !this.#options.config.databases.has(pool.databaseName);
       const limits = [poolIdleTimeoutMs, isAuto ? autodbIdleTimeoutMs : 0].filter((limit) => limit > 0);
       if (!limits.some((limit) => nowMs - pool.emptySinceMs! >= limit)) continue;
       pool.stop(...DROPPED);
+      this.dropped.add(pool);
       this.#pools.delete(key);
     }
+    if (this.#pools.size === countBefore) return;
+    const living = new Set([...this.#pools.values()].map((pool) => pool.databaseName));
+    this.dropped.forgetTrafficUnless((name) => this.#options.config.databases.has(name) || living.has(name));
   }
 
   /** See `Pool.stop`; pools that are made later are stopped too. */

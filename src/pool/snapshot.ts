@@ -77,14 +77,14 @@ export interface PoolSnapshot extends ServerTotals {
   readonly traffic: TrafficSnapshot;
 }
 
-export type OpenServerState = Exclude<ServerState, 'closed'>;
+type OpenServerState = Exclude<ServerState, 'closed'>;
 
 const OPEN_STATES = SERVER_STATES.filter((state): state is OpenServerState => state !== 'closed');
 
 /** What is in `TrafficCounters`. Each is summed. */
-export type TrafficSnapshot = { readonly [Field in keyof TrafficCounters]: number };
+type TrafficSnapshot = { readonly [Field in keyof TrafficCounters]: number };
 
-export interface ServerTotals {
+interface ServerTotals {
   /** Logins to PostgreSQL that succeeded. Summed. */
   readonly connects: number;
   /** Connections closed, by reason; a reason that never was is missing. Summed. */
@@ -133,7 +133,7 @@ export interface DatabaseSnapshot {
   readonly traffic: TrafficSnapshot;
 }
 
-export interface BudgetSnapshot {
+interface BudgetSnapshot {
   /** Key: the budget's name, or hosts and port. */
   readonly name: string;
   /** 0 is no limit. Maximised. */
@@ -169,14 +169,14 @@ export interface ClientIdentitySnapshot {
   readonly active: number;
 }
 
-export interface LimitsSnapshot {
+interface LimitsSnapshot {
   /** Maximised. */
   readonly maxClientConnections: number;
   /** 0 is no limit. Maximised. */
   readonly maxUserConnections: number;
 }
 
-export interface DnsSnapshot {
+interface DnsSnapshot {
   /** Host names whose addresses are remembered. Summed. */
   readonly names: number;
   /** Names that are being looked up. Summed. */
@@ -235,7 +235,7 @@ export function snapshotPools({ pools, dropped, budget, config, nowMs }: PoolSou
     if (siblings === undefined) byDatabase.set(pool.databaseName, [pool]);
     else siblings.push(pool);
     const { budgetKey: name, maxServerConnections: limit } = pool.settings;
-    if (!budgets.has(name)) budgets.set(name, { name, limit, inUse: inUse(pool, 'postgres', budget) });
+    budgets.set(name, { name, limit, inUse: inUse(pool, 'postgres', budget) });
   }
   const databases: DatabaseSnapshot[] = [];
   for (const [name, siblings] of byDatabase) {
@@ -266,12 +266,18 @@ function snapshotPool(pool: Pool, nowMs: number): PoolSnapshot {
     activeCancels: cancels.active,
     waitingCancels: cancels.waiting,
     servers: countByState(pool),
-    oldestWaiterMs: waiting.first === null ? 0 : nowMs - waiting.first.waitingSinceMs,
+    oldestWaiterMs: oldestWaiter(pool, nowMs),
     ...oldestTransactions(pool, nowMs),
     isFailing: pool.health.isFailing,
     traffic: snapshotTraffic(pool.traffic),
     ...serverTotals(pool),
   };
+}
+
+/** In both lists the first is the one that came first. */
+function oldestWaiter({ waiting, loginWaiting }: Pool, nowMs: number): number {
+  const [login] = loginWaiting;
+  return nowMs - Math.min(nowMs, waiting.first?.waitingSinceMs ?? nowMs, login?.acceptedAtMs ?? nowMs);
 }
 
 function countByState({ servers }: Pool): Record<OpenServerState, number> {

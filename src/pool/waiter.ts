@@ -17,6 +17,7 @@ export interface Waiter extends Listed<Waiter> {
 }
 
 export interface LoginWaiter {
+  readonly acceptedAtMs: number;
   /** The parameters that servers of the pool report, in their spelling. */
   onServerParameters(parameters: ReadonlyMap<string, string>): void;
   onNoServer(report: ErrorReport, reason: ClientCloseReason): void;

@@ -11,16 +11,24 @@ export interface CancelListener {
   isCancelWanted(): boolean;
   /** The request has been sent. */
   onCancelSent(): void;
-  /** It is over. `sent`: it had been sent, and the server has closed (or did not in time). */
-  onCancelClosed(sent: boolean): void;
+  onCancelClosed(end: CancelEnd): void;
 }
+
+/** How a cancel ended. */
+export type CancelEnd =
+  /** It was never sent: nothing was left to cancel, or nobody could be reached. */
+  | 'unsent'
+  /** The server has closed its side after it was sent: whatever it did, it has done. */
+  | 'done'
+  /** It was sent, and given up: the signal may come at any time. */
+  | 'uncertain';
 
 export class CancelRequest implements WireReader {
   readonly startedMs: number;
   readonly #listener: CancelListener;
   readonly #key: Buffer;
   readonly #wire: Wire;
-  #sent = false;
+  #end: CancelEnd = 'unsent';
 
   constructor(environment: Environment, address: SocketAddress, key: Buffer, listener: CancelListener) {
     this.startedMs = environment.now();
@@ -31,6 +39,7 @@ export class CancelRequest implements WireReader {
 
   /** It took too long. */
   giveUp(): void {
+    if (this.#end === 'done') this.#end = 'uncertain';
     this.#wire.destroy();
   }
 
@@ -39,7 +48,7 @@ export class CancelRequest implements WireReader {
       this.#wire.destroy();
       return;
     }
-    this.#sent = true;
+    this.#end = 'done';
     this.#listener.onCancelSent();
     this.#wire.send(cancelRequest(this.#key));
   }
@@ -55,6 +64,6 @@ export class CancelRequest implements WireReader {
   }
 
   onClosed(): void {
-    this.#listener.onCancelClosed(this.#sent);
+    this.#listener.onCancelClosed(this.#end);
   }
 }

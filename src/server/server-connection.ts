@@ -329,7 +329,6 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
     this.#login = null;
     this.reported = result.parameters;
     this.cancelKey = result.cancelKey;
-    this.status = result.status;
     for (const [name, value] of result.parameters) {
       const index = trackedIndex(name);
       if (index >= 0) this.parameters.set(index, value);

@@ -43,8 +43,6 @@ export interface LoginResult {
   readonly parameters: ReadonlyMap<string, string>;
   /** Process id and secret as they came (PostgreSQL's BackendKeyData); null if the server sends none. */
   readonly cancelKey: Buffer | null;
-  /** The status byte of the first ReadyForQuery. */
-  readonly status: number;
 }
 
 /** A real server reports some fifteen. */
@@ -182,12 +180,11 @@ export class ServerLogin {
         this.#cancelKey = Buffer.from(buffer.subarray(from, to));
         return;
       case type.READY_FOR_QUERY:
-        if (to - from !== 1) return this.#impossible('malformed ReadyForQuery');
+        if (to - from !== 1 || buffer[from] !== type.STATUS_IDLE) return this.#impossible('malformed ReadyForQuery');
         this.#expected = 'nothing';
         return this.#listener.onLoginDone({
           parameters: this.#parameters,
           cancelKey: this.#cancelKey,
-          status: buffer[from]!,
         });
       default:
         return this.#impossible(`server sent message type ${code} before it was ready`);
