@@ -203,7 +203,9 @@ export class Pooler {
   /** PgBouncer's SHUTDOWN WAIT_FOR_CLIENTS: accepts nothing more; resolves when the last client has left by itself. */
   async waitForClients(): Promise<void> {
     await this.#stopListening();
-    await this.#settled(() => this.#registry.clients.size === 0 && this.#registry.logins.size === 0);
+    await this.#settled(
+      () => this.#registry.clients.size + this.#registry.logins.size + this.#registry.entering.size === 0,
+    );
     await this.close({ timeoutMs: 0 });
   }
 
@@ -270,7 +272,7 @@ export class Pooler {
     const closed = this.#stopListening();
     const report = errors.shuttingDown();
     this.#router.stop(report, 'shutdown');
-    for (const login of this.#registry.logins) login.onShutdown(report);
+    for (const login of [...this.#registry.logins, ...this.#registry.entering]) login.onShutdown(report);
     for (const client of this.#registry.clients) client.drain(report);
     await closed;
     await this.#settled(() => this.#isEmpty());

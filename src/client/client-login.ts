@@ -300,13 +300,15 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     const why = this.#pool.refusal;
     if (why !== null) return this.#refuse(why, 'server_unavailable');
     const parameters = this.#pool.awaitParameters(this);
-    if (parameters !== null) this.#finish(parameters);
+    if (parameters === null) registry.enter(this);
+    else this.#finish(parameters);
   }
 
   #finish(reported: ReadonlyMap<string, string>): void {
     const { environment, log, config, registry } = this.#context;
     const pool = this.#pool!;
     const identity = this.#identity!;
+    registry.endLogin(this);
     // Others may have come in while this one was waiting.
     const refusal = registry.refusal(identity.database, identity.user, this.#limits!);
     if (refusal !== null) return this.#refuse(refusal, 'limit_reached');

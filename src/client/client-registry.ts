@@ -11,7 +11,7 @@ import type { Settings } from '../config/settings.ts';
 import { CancelKeys } from './cancel-keys.ts';
 import type { ClientListener, ClientSession } from './client-session.ts';
 
-/** A connection whose identity is not proven, or whose session is not yet ready. */
+/** A connection that is not yet a client. */
 export interface Login extends Listed<Login> {
   readonly acceptedAtMs: number;
   /** Nothing has come from it that would show good will. */
@@ -30,7 +30,10 @@ interface IdleEntry extends Listed<IdleEntry> {
 
 export class ClientRegistry implements ClientListener {
   readonly cancelKeys: CancelKeys<ClientSession>;
+  /** Connections whose identity is not proven. They have slots of their own. */
   readonly logins = new LinkedList<Login>();
+  /** Proven ones that wait for the parameters of their pool's first server. They count as clients. */
+  readonly entering = new LinkedList<Login>();
   readonly clients = new Set<ClientSession>();
   /** Closed, by reason. */
   readonly closed = new Map<ClientCloseReason, number>();
@@ -67,16 +70,21 @@ export class ClientRegistry implements ClientListener {
     return null;
   }
 
+  /** The client is who it says, but has to wait. */
+  enter(login: Login): void {
+    this.entering.push(login);
+  }
+
   /** The login has ended, well or not. Its socket may live on. */
   endLogin(login: Login): void {
-    if (login.list === this.logins) this.logins.remove(login);
+    login.list?.remove(login);
   }
 
   /** Why one more client of `database` and `user` cannot come in; null if it can. */
   refusal(database: string, user: string, limits: PoolSettings): ErrorReport | null {
     const { maxClientConn } = this.#settings;
     const { maxDbClientConnections, maxUserClientConnections } = limits;
-    if (this.clients.size >= maxClientConn) return errors.tooManyClients(maxClientConn);
+    if (this.clients.size + this.entering.size >= maxClientConn) return errors.tooManyClients(maxClientConn);
     if (maxDbClientConnections > 0 && (this.#byDatabase.get(database) ?? 0) >= maxDbClientConnections) {
       return errors.tooManyDatabaseClients(maxDbClientConnections);
     }
@@ -145,6 +153,10 @@ export class ClientRegistry implements ClientListener {
   checkDeadlines(nowMs: number): void {
     const { clientLoginTimeoutMs } = this.#settings;
     if (clientLoginTimeoutMs > 0) {
+      // `entering` is in the order of proof, so one that was accepted early may stand behind a later one: all are looked at.
+      for (const login of this.entering) {
+        if (nowMs - login.acceptedAtMs >= clientLoginTimeoutMs) login.onLoginTimeout();
+      }
       for (const login of this.logins) {
         if (nowMs - login.acceptedAtMs < clientLoginTimeoutMs) break;
         login.onLoginTimeout();

@@ -34,10 +34,10 @@ export function takeSnapshot(sources: SnapshotSources): PoolerSnapshot {
   };
 }
 
-function snapshotClients({ clients, logins, sockets, refused, closed }: ClientRegistry): ClientsSnapshot {
+function snapshotClients({ clients, logins, entering, sockets, refused, closed }: ClientRegistry): ClientsSnapshot {
   return {
     identities: countIdentities(clients),
-    loggingIn: logins.size,
+    loggingIn: logins.size + entering.size,
     sockets,
     refused: [...refused].map(([sqlstate, count]) => ({ sqlstate, count })),
     closed: Object.fromEntries(closed),

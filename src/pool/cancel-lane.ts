@@ -19,7 +19,7 @@ const QUEUE_PER_SLOT = 10;
 
 export class CancelLane {
   readonly #environment: Environment;
-  readonly #underWay = new Set<CancelRequest>();
+  readonly #underWay = new Map<CancelRequest, ServerConnection>();
   readonly #queue: Order[] = [];
   #limit: number;
 
@@ -44,11 +44,18 @@ export class CancelLane {
     if (this.#queue.length > this.#limit * QUEUE_PER_SLOT) this.#queue.pop();
   }
 
+  /** Whether a cancel for `server` waits or is under way. */
+  has(server: ServerConnection): boolean {
+    if (this.#queue.some((order) => order.server === server)) return true;
+    for (const target of this.#underWay.values()) if (target === server) return true;
+    return false;
+  }
+
   /** Called now and then: those that have waited, or been under way, for `timeoutMs` are given up. */
   checkDeadlines(nowMs: number, timeoutMs: number): void {
     if (timeoutMs <= 0) return;
     while (this.#queue[0] !== undefined && nowMs - this.#queue[0].sinceMs >= timeoutMs) this.#queue.shift();
-    for (const request of this.#underWay) if (nowMs - request.startedMs >= timeoutMs) request.giveUp();
+    for (const request of this.#underWay.keys()) if (nowMs - request.startedMs >= timeoutMs) request.giveUp();
   }
 
   #advance(): void {
@@ -72,6 +79,6 @@ export class CancelLane {
         this.#advance();
       },
     });
-    this.#underWay.add(request);
+    this.#underWay.set(request, server);
   }
 }

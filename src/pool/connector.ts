@@ -87,11 +87,29 @@ export class Connector implements AttemptListener, GateVisitor {
     return true;
   }
 
-  /** `server` has closed. Returns whether its lease lives on, for the next address. */
-  closed(server: ServerConnection): boolean {
+  /**
+   * `server` has closed. Returns whether its lease lives on, for the next address: not if PostgreSQL may still hold the
+   * slot, and not if nobody wants another try.
+   */
+  closed(server: ServerConnection, confirmed: boolean): boolean {
     const attempt = this.#forget(server);
-    attempt?.next();
-    return attempt !== undefined;
+    if (attempt === undefined) return false;
+    if (confirmed && !this.#stopped) {
+      attempt.next();
+      return true;
+    }
+    this.#end(attempt);
+    if (!this.#stopped) this.#options.owner.onUnreachable({ kind: 'unreachable', reason: attempt.reason });
+    return false;
+  }
+
+  /** Fewer are needed than before: what waits in the budget for nobody is withdrawn. */
+  shrink(): void {
+    const { budget, owner } = this.#options;
+    while (this.#claims > 0 && owner.missing(this.coming) < 0) {
+      budget.withdraw(owner);
+      this.#claims--;
+    }
   }
 
   /** Gives up what is on its way; connections that are open already are the pool's to close. */

@@ -4,8 +4,12 @@
  */
 import { errors } from '../base/errors.ts';
 import type { Settings } from '../config/settings.ts';
+import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerState } from '../server/server-state.ts';
 import type { Pool } from './pool.ts';
+
+/** How long to wait for a cancel to show before the next one: each costs PostgreSQL a fork. */
+const CANCEL_AGAIN_MS = 1000;
 
 /** States in which the server owes a short answer to a query of ours. */
 const ANSWERING: readonly ServerState[] = ['testing', 'preparing', 'resetting'];
@@ -16,6 +20,7 @@ export function upkeep(pool: Pool, settings: Settings, nowMs: number): void {
   closeSpareServers(pool, nowMs);
   closeSilentServers(pool, settings, nowMs);
   pool.cancels.checkDeadlines(nowMs, settings.cancelWaitTimeoutMs);
+  repeatCancels(pool, nowMs);
   pool.tick(nowMs);
 }
 
@@ -71,5 +76,17 @@ function closeSilentServers(pool: Pool, settings: Settings, nowMs: number): void
   }
   for (const server of pool.servers.in('closing')) {
     if (nowMs - server.times.stateSinceMs >= serverCloseTimeoutMs) server.destroy();
+  }
+}
+
+/** A cancel that overtakes its query on the way hits an idle backend and is lost: what still runs is cancelled again. */
+function repeatCancels(pool: Pool, nowMs: number): void {
+  const isDue = (server: ServerConnection): boolean =>
+    nowMs - server.cancelAskedAtMs >= CANCEL_AGAIN_MS && !pool.cancels.has(server);
+  for (const server of pool.servers.in('recovering')) {
+    if (server.recovery?.needsCancel === true && isDue(server)) server.needCancel();
+  }
+  for (const server of pool.servers.in('closing')) {
+    if (!server.ledger.idle && isDue(server)) server.needCancel();
   }
 }

@@ -78,6 +78,8 @@ export class Pool implements ServerOwner, ConnectorOwner {
   readonly #connector: Connector;
   readonly #canonical = new Map<string, string>();
   #parameters: ReadonlyMap<string, string> | null = null;
+  /** Closed without PostgreSQL having closed its side. */
+  readonly #uncertainSlots = new Set<ServerConnection>();
   #lastLifetimeCloseMs = 0;
   #stopWatching: (() => void)[] = [];
   /** What everybody is told since the pool serves no more. */
@@ -115,7 +117,8 @@ export class Pool implements ServerOwner, ConnectorOwner {
 
   /** No server connection and no cancel is left, not even on its way. */
   get isEmpty(): boolean {
-    return this.servers.total === 0 && this.cancels.active === 0 && this.#connector.coming === 0;
+    const { servers, cancels } = this;
+    return servers.total + this.#uncertainSlots.size + cancels.active + this.#connector.coming === 0;
   }
 
   get database(): DatabaseConfig {
@@ -142,6 +145,8 @@ export class Pool implements ServerOwner, ConnectorOwner {
     waiter.waitingSinceMs = this.#options.environment.now();
     waiter.waitNotified = false;
     this.waiting.push(waiter);
+    // Idle servers that were passed over are due for a check: one for each who waits.
+    if (this.servers.idle.size > 0 && this.servers.count('testing') < this.waiting.size) this.#serve();
     this.#connector.grow();
     return null;
   }
@@ -156,7 +161,9 @@ export class Pool implements ServerOwner, ConnectorOwner {
 
   /** `waiter` gives up. */
   leave(waiter: Waiter): void {
-    if (waiter.list === this.waiting) this.waiting.remove(waiter);
+    if (waiter.list !== this.waiting) return;
+    this.waiting.remove(waiter);
+    this.#connector.shrink();
   }
 
   /** Cancels what `server` runs as long as it runs the same thing. */
@@ -191,8 +198,12 @@ export class Pool implements ServerOwner, ConnectorOwner {
     server.run('preparing', connectQuery, (error) => {
       // As in PgBouncer: said, and otherwise ignored.
       if (error !== null) this.#log('warn', server, `connect_query failed: ${error.message}`);
-      if (server.status !== STATUS_IDLE) server.close('transaction_left_open');
-      else this.onServerFree(server);
+      if (server.status === STATUS_IDLE) {
+        this.onServerFree(server);
+        return;
+      }
+      server.close('transaction_left_open');
+      this.#fail({ kind: 'impossible', reason: 'connect_query leaves a transaction open' });
     });
   }
 
@@ -222,6 +233,10 @@ export class Pool implements ServerOwner, ConnectorOwner {
     );
   }
 
+  onCancelsEnded(server: ServerConnection): void {
+    if (this.#uncertainSlots.has(server)) this.#giveSlotBackSoon(server);
+  }
+
   onServerMoved(server: ServerConnection, to: ServerState): void {
     this.servers.move(server, to);
   }
@@ -229,14 +244,9 @@ export class Pool implements ServerOwner, ConnectorOwner {
   onServerClosed(server: ServerConnection, confirmed: boolean): void {
     const reason = server.closeReason ?? 'eof';
     this.closedServers.set(reason, (this.closedServers.get(reason) ?? 0) + 1);
-    if (this.#connector.closed(server)) return;
-    if (confirmed) {
-      server.lease.release();
-    } else {
-      this.closedUnconfirmed++;
-      const cancelMs = server.cancelsInFlight > 0 ? this.#options.settings.cancelWaitTimeoutMs : 0;
-      this.#options.environment.startTimer(UNCONFIRMED_CLOSE_MS + cancelMs, () => server.lease.release());
-    }
+    if (this.#connector.closed(server, confirmed)) return;
+    if (confirmed) server.lease.release();
+    else this.#keepSlot(server);
     this.#log('info', server, `closing server: ${reason}`);
     this.#connector.grow();
   }
@@ -278,7 +288,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
       reservePoolTimeoutMs > 0 &&
       first !== null &&
       this.#options.environment.now() - first.waitingSinceMs >= reservePoolTimeoutMs;
-    return poolSize + (useReserve ? reservePoolSize : 0) - this.servers.total;
+    return poolSize + (useReserve ? reservePoolSize : 0) - this.servers.total - this.#uncertainSlots.size;
   }
 
   open(address: SocketAddress, lease: Lease): ServerConnection {
@@ -341,6 +351,21 @@ export class Pool implements ServerOwner, ConnectorOwner {
     for (const server of this.servers) server.close(reason);
   }
 
+  /** The socket is gone, but the backend may not be: its slot counts until a cancel for it has ended, and a while longer. */
+  #keepSlot(server: ServerConnection): void {
+    this.closedUnconfirmed++;
+    this.#uncertainSlots.add(server);
+    if (server.cancelsInFlight === 0) this.#giveSlotBackSoon(server);
+  }
+
+  #giveSlotBackSoon(server: ServerConnection): void {
+    this.#options.environment.startTimer(UNCONFIRMED_CLOSE_MS, () => {
+      this.#uncertainSlots.delete(server);
+      server.lease.release();
+      this.#connector.grow();
+    });
+  }
+
   #fail(failure: ServerFailure): void {
     const { environment, settings } = this.#options;
     this.health.failed(failure, environment.now(), settings.serverLoginRetryMs);
@@ -357,6 +382,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
       this.loginWaiting.delete(waiter);
       waiter.onNoServer(report, reason);
     }
+    this.#connector.shrink();
   }
 
   /** The next idle server, left in its list for its user to take; null if there is none that can be used at once. */

@@ -28,10 +28,9 @@ export class ProcessBudget implements Budget {
   }
 
   request(claimant: Claimant): Lease | null {
-    if (this.#queue.length === 0 || !this.#isOvertaking(claimant)) {
-      const lease = this.#take(claimant);
-      if (lease !== null) return lease;
-    }
+    // Whoever is queued is stopped by a full scope; what one of those scopes would stop, it stops here too.
+    const lease = this.#take(claimant);
+    if (lease !== null) return lease;
     this.#queue.push({ claimant, sinceMs: this.#environment.now() });
     this.#reclaim();
     return null;
@@ -45,21 +44,18 @@ export class ProcessBudget implements Budget {
   wantsBack(claimant: Claimant): boolean {
     if (this.#queue.length === 0) return false;
     const patienceEnd = this.#environment.now() - PATIENCE_MS;
-    const scope = this.#unhelped((claim) => claim.sinceMs <= patienceEnd && claim.claimant !== claimant);
-    if (scope === null || !claimant.scopes.some(({ key }) => key === scope.key)) return false;
-    this.#expectBack(scope.key, 1);
-    return true;
+    for (const { claim, scope } of this.#unhelped()) {
+      if (claim.claimant === claimant || claim.sinceMs > patienceEnd) continue;
+      if (!claimant.scopes.some(({ key }) => key === scope.key)) continue;
+      this.#expectBack(scope.key, 1);
+      return true;
+    }
+    return false;
   }
 
   /** Leases that are held in a scope. */
   inUse(scopeKey: string): number {
     return this.#inUse.get(scopeKey) ?? 0;
-  }
-
-  /** Somebody in the queue could use what this claimant asks for, and was here before. */
-  #isOvertaking(claimant: Claimant): boolean {
-    const keys = new Set(limited(claimant.scopes).map((scope) => scope.key));
-    return this.#queue.some((claim) => limited(claim.claimant.scopes).some((scope) => keys.has(scope.key)));
   }
 
   #take(claimant: Claimant): Lease | null {
@@ -114,26 +110,24 @@ export class ProcessBudget implements Budget {
 
   /** Closes idle connections of other pools, one for each claim that is stopped by a limit. */
   #reclaim(): void {
-    for (;;) {
-      const scope = this.#unhelped(() => true);
-      const claim = this.#queue.find(({ claimant }) => this.#fullScope(claimant) === scope);
-      const victim = scope === null || claim === undefined ? null : this.#longestIdle(scope, claim.claimant);
-      if (scope === null || victim === null || victim.reclaim(1) === 0) return;
-      this.#expectBack(scope.key, 1);
+    for (const { claim, scope } of this.#unhelped()) {
+      const victim = this.#longestIdle(scope, claim.claimant);
+      if (victim !== null && victim.reclaim(1) > 0) this.#expectBack(scope.key, 1);
     }
   }
 
-  /** The scope that stops a claim of the queue for which nothing is on its way back yet. */
-  #unhelped(counts: (claim: Claim) => boolean): BudgetScope | null {
-    const stopped = new Map<string, number>();
+  /** The claims for which nothing is on its way back yet, each with the scope that stops it. */
+  #unhelped(): { claim: Claim; scope: BudgetScope }[] {
+    const expected = new Map(this.#returning);
+    const unhelped: { claim: Claim; scope: BudgetScope }[] = [];
     for (const claim of this.#queue) {
-      const scope = counts(claim) ? this.#fullScope(claim.claimant) : null;
+      const scope = this.#fullScope(claim.claimant);
       if (scope === null) continue;
-      const claims = (stopped.get(scope.key) ?? 0) + 1;
-      if (claims > (this.#returning.get(scope.key) ?? 0)) return scope;
-      stopped.set(scope.key, claims);
+      const coming = expected.get(scope.key) ?? 0;
+      if (coming > 0) expected.set(scope.key, coming - 1);
+      else unhelped.push({ claim, scope });
     }
-    return null;
+    return unhelped;
   }
 
   #expectBack(scopeKey: string, change: 1 | -1): void {

@@ -24,7 +24,9 @@ export class ServerHealth {
   /** `retryMs`: server_login_retry. */
   failed(failure: ServerFailure, nowMs: number, retryMs: number): void {
     this.#failure = failure;
-    this.#retryAtMs = nowMs + (this.isTemporary ? Math.min(TEMPORARY_RETRY_MS, retryMs) : retryMs);
+    const pauseMs = this.isTemporary ? Math.min(TEMPORARY_RETRY_MS, retryMs) : retryMs;
+    // Never in the same instant: what fails at once would be tried for ever.
+    this.#retryAtMs = nowMs + Math.max(1, pauseMs);
   }
 
   get isFailing(): boolean {

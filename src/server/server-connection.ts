@@ -77,6 +77,8 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
   closeWhenFree: ServerCloseReason | null = null;
   /** Cancels that were sent, or are about to be, and have not been seen to their end. */
   cancelsInFlight = 0;
+  /** When a cancel was last asked for, for what its client has left behind. */
+  cancelAskedAtMs = 0;
   /** Why it is on its way out. */
   closeReason: ServerCloseReason | null = null;
 
@@ -239,6 +241,7 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
   }
 
   needCancel(): void {
+    this.cancelAskedAtMs = this.#options.environment.now();
     this.#options.owner.onServerNeedsCancel(this);
   }
 
@@ -252,6 +255,7 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
     this.cancelsInFlight--;
     if (this.cancelsInFlight > 0) return;
     if (this.#state === 'cancelling') this.#options.owner.onServerFree(this);
+    else if (this.#state === 'closed') this.#options.owner.onCancelsEnded(this);
     else this.#recovery?.step();
   }
 

@@ -53,6 +53,8 @@ export interface ServerOwner {
   onServerFree(server: ServerConnection): void;
   /** A statement that was left running has to be stopped. */
   onServerNeedsCancel(server: ServerConnection): void;
+  /** The last cancel for a closed server is over. */
+  onCancelsEnded(server: ServerConnection): void;
   onServerMoved(server: ServerConnection, to: ServerState): void;
   /** `confirmed`: PostgreSQL has closed its side, so the backend is gone or going. */
   onServerClosed(server: ServerConnection, confirmed: boolean): void;

@@ -20,7 +20,8 @@ export class ServerRecovery {
   readonly #startedMs: number;
   /** From when server_recovery_timeout counts: not while a statement runs that its client let run. */
   #countsFromMs: number | null = null;
-  #canceled: boolean;
+  /** After Terminate what was sent runs to its end, as in PostgreSQL; what a lost client has left is stopped. */
+  #cancel: 'unwanted' | 'wanted' | 'asked';
   #flushed = false;
   #rollingBack = false;
 
@@ -28,8 +29,7 @@ export class ServerRecovery {
     this.#server = server;
     this.#environment = environment;
     this.#startedMs = environment.now();
-    // After Terminate what was sent runs to its end, as in PostgreSQL.
-    this.#canceled = left === 'terminated';
+    this.#cancel = left === 'terminated' ? 'unwanted' : 'wanted';
     if (left === 'lost') this.#countsFromMs = this.#startedMs;
   }
 
@@ -37,7 +37,7 @@ export class ServerRecovery {
   step(): void {
     const { ledger } = this.#server;
     if (this.#rollingBack) return;
-    if (!this.#canceled && ledger.owed > 0 && !ledger.copyIn) this.#cancel();
+    if (this.#cancel === 'wanted' && ledger.owed > 0 && !ledger.copyIn) this.#askCancel();
     if (ledger.copyIn) {
       ledger.admit(type.COPY_FAIL);
       this.#server.wire.send(copyFail('the client has left'));
@@ -73,12 +73,18 @@ export class ServerRecovery {
       if (nowMs - this.#countsFromMs >= recoveryTimeoutMs) this.#server.close('recovery_timeout');
     } else if (abandonedQueryTimeoutMs > 0 && nowMs - this.#startedMs >= abandonedQueryTimeoutMs) {
       this.#countsFromMs = nowMs;
-      this.#cancel();
+      this.#askCancel();
     }
   }
 
-  #cancel(): void {
-    this.#canceled = true;
+  /** A statement is to be stopped, and still runs. */
+  get needsCancel(): boolean {
+    const { ledger } = this.#server;
+    return this.#cancel === 'asked' && ledger.owed > 0 && !ledger.copyIn && !this.#rollingBack;
+  }
+
+  #askCancel(): void {
+    this.#cancel = 'asked';
     this.#server.needCancel();
   }
 }
