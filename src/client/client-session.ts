@@ -3,7 +3,7 @@
  * knows what the protocol's messages are for, never what they contain; what a message means to the server is the
  * ledger's, and who is next is the pool's.
  */
-import { CLIENT_CLOSE_REASONS, type ClientCloseReason, type ServerCloseReason } from '../base/close-reason.ts';
+import { CLIENT_CLOSE_REASONS, type ClientCloseReason } from '../base/close-reason.ts';
 import type { Environment } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
 import type { LinkedList } from '../base/linked-list.ts';
@@ -15,7 +15,7 @@ import { Farewell } from '../net/farewell.ts';
 import type { Wire, WireReader } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Waiter } from '../pool/waiter.ts';
-import { type ErrorFields, fatalReport } from '../protocol/error-fields.ts';
+import type { ErrorFields } from '../protocol/error-fields.ts';
 import { DROP, HOLD, MessageFramer, type MessageHandler, SKIP, type Verdict } from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
 import { errorResponse, noticeResponse, parameterStatus, readyForQuery } from '../protocol/server-messages.ts';
@@ -23,7 +23,8 @@ import { MAX_OWED } from '../server/reply-ledger.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerHolder, ServerLoss } from '../server/server-holder.ts';
 import { type SessionParameters, TRACKED_PARAMETERS, trackedIndex } from '../server/session-parameters.ts';
-import { ClientDeadlines, type MissedDeadline } from './client-deadlines.ts';
+import { ClientDeadlines } from './client-deadlines.ts';
+import { CLIENT_IS_GONE, deadlineWords, type LastWords, lossWords, SERVER_ENDS_WITH } from './client-endings.ts';
 import { assertClientMove, type ClientState } from './client-state.ts';
 
 /** Who the client has proven to be. Fixed at its first startup packet. */
@@ -46,12 +47,6 @@ export interface ClientSessionOptions {
   readonly cancelKey: Buffer;
   readonly connectedAtMs: number;
   readonly listener: ClientListener;
-}
-
-/** Why a session ends, and what the client is told, if anything. */
-interface LastWords {
-  readonly reason: ClientCloseReason;
-  readonly report: ErrorReport | null;
 }
 
 /** Who keeps count of clients. */
@@ -86,8 +81,6 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
   #skippingToSync = false;
   /** What the next message gets for an answer instead of a server. */
   #refuseNext: ErrorReport | null = null;
-  /** Errors of ours that the server has been made to fail for, in order. */
-  #refused: ErrorReport[] = [];
   /** What it is told at the end of its transaction, since the pooler shuts down. */
   #endsWith: ErrorReport | null = null;
   /** It ends when what was asked before is answered, and then with these words. */
@@ -262,8 +255,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     const simple = code === type.QUERY || code === type.FUNCTION_CALL;
     const server = this.#server;
     if (server !== null && !(server.ledger.idle && server.status === type.STATUS_IDLE)) {
-      this.#refused.push(report);
-      server.refuse(simple);
+      server.refuse(simple, report);
       return;
     }
     this.#wire.send(errorResponse(report));
@@ -276,7 +268,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
   #leaveWhenAnswered(words: LastWords): void {
     const server = this.#server;
     if (server === null || server.ledger.readyOwed === 0 || server.ledger.copyIn) {
-      this.close(words.reason, words.report);
+      this.#say(words);
       return;
     }
     this.#leaving = words;
@@ -350,7 +342,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     const server = this.#server;
     if (server === null) return;
     if (this.#leaving !== null) {
-      this.close(this.#leaving.reason, this.#leaving.report);
+      this.#say(this.#leaving);
     } else if (this.#endsWith !== null && this.#isAtBoundary(server)) {
       this.close('shutdown', this.#endsWith);
     } else if (this.#pool.settings.poolMode === 'session') {
@@ -367,7 +359,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     if (server === null) return;
     // The data that this COPY waits for will never come.
     if (this.#leaving !== null && server.ledger.copyIn) {
-      this.close(this.#leaving.reason, this.#leaving.report);
+      this.#say(this.#leaving);
       return;
     }
     if (!this.#heldForLedger) return;
@@ -381,22 +373,19 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     if (this.#releasePending && this.#server !== null) this.#release(this.#server);
   }
 
-  onServerRefused(): void {
-    const report = this.#refused.shift();
-    if (report !== undefined) this.#wire.send(errorResponse(report));
+  onServerRefused(report: ErrorReport): void {
+    this.#wire.send(errorResponse(report));
   }
 
-  onServerLost({ reason, fatal, told, midMessage }: ServerLoss): void {
+  onServerLost(loss: ServerLoss): void {
     this.#server = null;
-    if (told || midMessage) this.close('server_lost', null);
-    else if (fatal !== null) this.close('server_lost', fatalReport(fatal));
-    else this.close(...lossReport(reason));
+    this.#say(lossWords(loss));
   }
 
   onTick(nowMs: number): void {
     if (this.#server === null || this.#state !== 'linked') return;
     const missed = this.#deadlines.missed(this.#server, this.#wire, nowMs);
-    if (missed !== null) this.close(missed, DEADLINE_REPORTS[missed]());
+    if (missed !== null) this.#say(deadlineWords(missed));
     else if (this.#leaving !== null) this.#hurry(this.#leaving, nowMs);
   }
 
@@ -431,9 +420,12 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     this.#server = null;
     this.#become('idle');
     server.unlink();
-    if (!this.#heldForLedger) return;
-    this.#heldForLedger = false;
-    this.#wire.release();
+    if (this.#endsWith !== null) {
+      this.close('shutdown', this.#endsWith);
+    } else if (this.#heldForLedger) {
+      this.#heldForLedger = false;
+      this.#wire.release();
+    }
   }
 
   // Cancel, and the end
@@ -473,6 +465,10 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     else Farewell.say(this.#wire, environment, canTell ? errorResponse(report) : null, () => listener.onClientGone());
   }
 
+  #say({ reason, report }: LastWords): void {
+    this.close(reason, report);
+  }
+
   #leave(reason: ClientCloseReason): void {
     const server = this.#server;
     const { log, listener, settings, identity, connectedAtMs, environment } = this.#options;
@@ -510,42 +506,5 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     this.#state = to;
     if (to === 'idle') this.#options.listener.onClientIdle(this);
     else if (from === 'idle') this.#options.listener.onClientBusy(this);
-  }
-}
-
-/** Nobody is there to read, or somebody who does not. */
-const CLIENT_IS_GONE: ReadonlySet<ClientCloseReason> = new Set([
-  'eof',
-  'connection_error',
-  'write_timeout',
-  'abandoned_query_timeout',
-]);
-
-/** A client that does not read cannot be told anything. */
-const DEADLINE_REPORTS: Readonly<Record<MissedDeadline, () => ErrorReport | null>> = {
-  query_timeout: errors.queryTimeout,
-  idle_transaction_timeout: errors.idleTransactionTimeout,
-  transaction_timeout: errors.transactionTimeout,
-  write_timeout: () => null,
-};
-
-/** Timeouts that end the server along with the client, as in PgBouncer. */
-const SERVER_ENDS_WITH: ReadonlyMap<ClientCloseReason, ServerCloseReason> = new Map([
-  ['query_timeout', 'query_timeout'],
-  ['idle_transaction_timeout', 'idle_transaction_timeout'],
-  ['transaction_timeout', 'transaction_timeout'],
-] as const);
-
-function lossReport(reason: ServerCloseReason): [ClientCloseReason, ErrorReport] {
-  switch (reason) {
-    case 'eof':
-    case 'fatal_error':
-      return ['server_lost', errors.serverLost()];
-    case 'out_of_sync':
-      return ['server_lost', errors.serverOutOfSync()];
-    case 'shutdown':
-      return ['shutdown', errors.shuttingDown()];
-    default:
-      return ['server_closed', errors.serverClosedByPooler(reason.replaceAll('_', ' '))];
   }
 }

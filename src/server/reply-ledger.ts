@@ -57,6 +57,18 @@ export class ReplyLedger {
   #copyIn = false;
   #copyBoth = false;
   #copyDataSinceMark = false;
+  #substitutes = 0;
+  #substitutesGone = 0;
+
+  /** How many SUBSTITUTE entries were ever recorded. */
+  get substitutes(): number {
+    return this.#substitutes;
+  }
+
+  /** How many of them have left: answered, or dropped because the server skipped what they were for. */
+  get substitutesGone(): number {
+    return this.#substitutesGone;
+  }
 
   /** Replies (or series of them) that have not been seen to their end. */
   get owed(): number {
@@ -212,6 +224,7 @@ export class ReplyLedger {
     const ring = this.#ring;
     const entry = kind | (destination << 4);
     this.#owed++;
+    if (destination === SUBSTITUTE) this.#substitutes++;
     if (this.#entries > 0) {
       const last = (this.#head + this.#entries - 1) & (ring.length - 1);
       const value = ring[last]!;
@@ -242,6 +255,7 @@ export class ReplyLedger {
     if (kind >= READY_KINDS) this.#readyOwed--;
     if (kind === QUERY || kind === EXECUTE) this.#openersOwed--;
     if (this.#openersOwed === 0) this.#copyDataSinceMark = false;
+    if (isSubstitute(entry)) this.#substitutesGone++;
     if (entry >> 8 > 1) {
       ring[this.#head] = entry - ONE;
       return;
@@ -317,10 +331,15 @@ export class ReplyLedger {
       this.#owed -= count;
       if (kind >= READY_KINDS) this.#readyOwed -= count;
       if (kind === QUERY || kind === EXECUTE) this.#openersOwed -= count;
+      if (isSubstitute(entry)) this.#substitutesGone += count;
       this.#dropEntry();
     }
     this.#skippingToSync = true;
     this.#batchOpen = true;
     this.#copyDataSinceMark = false;
   }
+}
+
+function isSubstitute(entry: number): boolean {
+  return (entry & ENTRY_MASK) >> 4 === SUBSTITUTE;
 }

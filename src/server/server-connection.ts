@@ -6,6 +6,7 @@
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import type { ServerCloseReason } from '../base/close-reason.ts';
 import type { Environment, SocketAddress } from '../base/environment.ts';
+import type { ErrorReport } from '../base/errors.ts';
 import type { LinkedList, Listed } from '../base/linked-list.ts';
 import { WRITE_GONE, WRITE_LENT, type WriteResult } from '../base/transport.ts';
 import { Wire, type WireReader } from '../net/wire.ts';
@@ -88,6 +89,8 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
   #holder: ServerHolder | null = null;
   #login: ServerLogin | null;
   #recovery: ServerRecovery | null = null;
+  /** What clients are told instead of the server's errors, by the ordinal of the ledger's SUBSTITUTE entry. */
+  readonly #refusals = new Map<number, ErrorReport>();
   #own: OwnQueryDone | null = null;
   #ownError: ErrorFields | null = null;
   /** The server's last word: after it the connection closes. */
@@ -183,10 +186,11 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
   }
 
   /**
-   * Makes the server refuse what the client asked for, so that the transaction fails there too; the holder then puts its
-   * own error in place of the server's. `simple`: the client's message was a Query or FunctionCall, else an extended one.
+   * Makes the server refuse what the client asked for, so that the transaction fails there too; the client gets `report`
+   * in place of the server's error. `simple`: its message was a Query or FunctionCall, else an extended one.
    */
-  refuse(simple: boolean): void {
+  refuse(simple: boolean, report: ErrorReport): void {
+    this.#refusals.set(this.ledger.substitutes, report);
     this.ledger.admit(simple ? type.QUERY : type.BIND, SUBSTITUTE);
     this.times.asked();
     this.wire.send(simple ? client.IMPOSSIBLE_QUERY : this.impossibleBind);
@@ -318,6 +322,7 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
 
   #dropHolder(): void {
     this.#holder = null;
+    this.#refusals.clear();
     if (this.#lent) this.wire.swapReadBuffer();
     this.#lent = false;
     this.wire.resume();
@@ -463,6 +468,7 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
   }
 
   #onError(fields: ErrorFields): Verdict {
+    const ordinal = this.ledger.substitutesGone;
     const destination = this.ledger.reply(type.ERROR_RESPONSE);
     if (isFatal(fields)) {
       this.#fatal = fields;
@@ -471,14 +477,12 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
       return this.#clientHears ? FORWARD : this.#break('fatal_error');
     }
     if (destination === NOT_OWED) return this.#break('out_of_sync');
-    if (destination === TO_NOBODY) {
-      this.#ownError = fields;
-      return SKIP;
-    }
-    if (!this.#clientHears) return SKIP;
+    if (destination === TO_NOBODY) this.#ownError = fields;
+    if (destination === TO_NOBODY || !this.#clientHears) return SKIP;
     // 25P02 says that the transaction had failed before: the client must hear that instead of ours.
     if (destination !== SUBSTITUTE || fields.sqlstate === '25P02') return FORWARD;
-    this.#holder!.onServerRefused();
+    const report = this.#refusals.get(ordinal);
+    if (report !== undefined) this.#holder!.onServerRefused(report);
     return SKIP;
   }
 

@@ -1,5 +1,6 @@
 /** What a server connection says upward: to the client that holds it, and to the pool that owns it. */
 import type { ServerCloseReason } from '../base/close-reason.ts';
+import type { ErrorReport } from '../base/errors.ts';
 import type { WriteResult } from '../base/transport.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
 import type { ServerConnection } from './server-connection.ts';
@@ -30,8 +31,8 @@ export interface ServerHolder {
   onServerProgress(): void;
   /** The server takes bytes again. */
   onServerDrain(): void;
-  /** The error that the pooler forced on the server has come; the holder sends its own in that place. */
-  onServerRefused(): void;
+  /** The error that the pooler forced on the server has come: the holder sends `report` in its place. */
+  onServerRefused(report: ErrorReport): void;
   onServerLost(loss: ServerLoss): void;
   /** Some tenths of a second have passed: what took too long ends. */
   onTick(nowMs: number): void;
