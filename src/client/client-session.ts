@@ -461,7 +461,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     const canTell = report !== null && this.#server?.midMessage !== true;
     this.#leave(reason);
     const { environment, listener } = this.#options;
-    if (CLIENT_IS_GONE.has(reason)) this.#wire.destroy();
+    if (this.#wire.closed || CLIENT_IS_GONE.has(reason)) this.#wire.destroy();
     else Farewell.say(this.#wire, environment, canTell ? errorResponse(report) : null, () => listener.onClientGone());
   }
 
