@@ -105,7 +105,7 @@ export class Pooler {
       notFoundTtlMs: settings.dnsNxdomainTtlMs,
       resolvConfPath: settings.resolvConf,
     });
-    this.#registry = new ClientRegistry(environment, settings);
+    this.#registry = new ClientRegistry(environment, settings, this.log);
     this.#router = new Router({
       environment,
       config,

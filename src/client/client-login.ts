@@ -305,7 +305,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   }
 
   #finish(reported: ReadonlyMap<string, string>): void {
-    const { environment, log, config, registry } = this.#context;
+    const { environment, config, registry } = this.#context;
     const pool = this.#pool!;
     const identity = this.#identity!;
     registry.endLogin(this);
@@ -326,7 +326,6 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
       wire: this.#wire,
       pool,
       environment,
-      log,
       settings: config.settings,
       limits: this.#limits!,
       parameters,

@@ -2,10 +2,11 @@
  * All clients of this process: who logs in, who is there, how many of whom, and which cancel key is whose. It enforces
  * the limits on clients and their login and idle timeouts; it moves no bytes.
  */
-import type { ClientCloseReason } from '../base/close-reason.ts';
+import { CLIENT_CLOSE_REASONS, type ClientCloseReason } from '../base/close-reason.ts';
 import type { Environment } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
 import { LinkedList, type Listed } from '../base/linked-list.ts';
+import type { Logger } from '../base/logger.ts';
 import type { PoolSettings } from '../config/pool-settings.ts';
 import type { Settings } from '../config/settings.ts';
 import { CancelKeys } from './cancel-keys.ts';
@@ -44,6 +45,7 @@ export class ClientRegistry implements ClientListener {
 
   readonly #environment: Environment;
   readonly #settings: Settings;
+  readonly #log: Logger;
   readonly #byDatabase = new Map<string, number>();
   readonly #byUser = new Map<string, number>();
   /** In the order of idleness, by timeout: one list holds only equal ones. */
@@ -51,9 +53,10 @@ export class ClientRegistry implements ClientListener {
   readonly #idleEntries = new Map<ClientSession, IdleEntry>();
   #onEmpty: (() => void) | null = null;
 
-  constructor(environment: Environment, settings: Settings) {
+  constructor(environment: Environment, settings: Settings, log: Logger) {
     this.#environment = environment;
     this.#settings = settings;
+    this.#log = log;
     this.cancelKeys = new CancelKeys(environment);
   }
 
@@ -131,6 +134,12 @@ export class ClientRegistry implements ClientListener {
     change(this.#byUser, identity.user, -1);
     pool.clients--;
     count(this.closed, reason);
+    if (!this.#settings.logDisconnections) return;
+    const ageMs = Math.round(this.#environment.now() - client.options.connectedAtMs);
+    this.#log.info(
+      { client: client.address, ...identity, reason, ageMs },
+      `closing because: ${CLIENT_CLOSE_REASONS[reason]}`,
+    );
   }
 
   onClientGone(): void {

@@ -3,11 +3,10 @@
  * knows what the protocol's messages are for, never what they contain; what a message means to the server is the
  * ledger's, and who is next is the pool's.
  */
-import { CLIENT_CLOSE_REASONS, type ClientCloseReason } from '../base/close-reason.ts';
+import type { ClientCloseReason } from '../base/close-reason.ts';
 import type { Environment } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
 import type { LinkedList } from '../base/linked-list.ts';
-import type { Logger } from '../base/logger.ts';
 import { READ_CHUNK_BYTES, WRITE_GONE, type WriteResult } from '../base/transport.ts';
 import type { PoolSettings } from '../config/pool-settings.ts';
 import type { Settings } from '../config/settings.ts';
@@ -18,14 +17,15 @@ import type { Waiter } from '../pool/waiter.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
 import { DROP, HOLD, MessageFramer, type MessageHandler, SKIP, type Verdict } from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
-import { errorResponse, noticeResponse, parameterStatus, readyForQuery } from '../protocol/server-messages.ts';
+import { errorResponse, noticeResponse, readyForQuery } from '../protocol/server-messages.ts';
 import { MAX_OWED } from '../server/reply-ledger.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerHolder, ServerLoss } from '../server/server-holder.ts';
-import { type SessionParameters, TRACKED_PARAMETERS, trackedIndex } from '../server/session-parameters.ts';
+import { type SessionParameters, trackedIndex } from '../server/session-parameters.ts';
 import { ClientDeadlines } from './client-deadlines.ts';
 import { CLIENT_IS_GONE, deadlineWords, type LastWords, lossWords, SERVER_ENDS_WITH } from './client-endings.ts';
 import { assertClientMove, type ClientState } from './client-state.ts';
+import { adoptReported } from './welcome.ts';
 
 /** Who the client has proven to be. Fixed at its first startup packet. */
 export interface ClientIdentity {
@@ -38,7 +38,6 @@ export interface ClientSessionOptions {
   readonly wire: Wire;
   readonly pool: Pool;
   readonly environment: Environment;
-  readonly log: Logger;
   readonly settings: Settings;
   /** The client's own limits: with a forced user they are not the pool's. */
   readonly limits: PoolSettings;
@@ -108,6 +107,11 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
 
   get server(): ServerConnection | null {
     return this.#server;
+  }
+
+  /** Where it comes from, for people to read. */
+  get address(): string {
+    return `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
   }
 
   get parameters(): SessionParameters {
@@ -310,21 +314,10 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
       this.close('parameter_refused', errors.serverRejectedParameter(error.message));
       return;
     }
-    for (const place of places) this.#adoptReported(server, place);
+    for (const change of adoptReported(this.parameters, server, places, this.#pool)) this.#wire.send(change);
     server.link(this);
     this.#become('linked');
     this.#wire.release();
-  }
-
-  /** The server's spelling of a value replaces the client's, or every transaction would begin with the same SET. */
-  #adoptReported(server: ServerConnection, place: number): void {
-    const own = this.parameters.get(place);
-    const reported = server.parameters.get(place);
-    if (own === null || reported === null || own === reported) return;
-    const name = TRACKED_PARAMETERS[place]!;
-    this.#pool.learnCanonical(name, own, reported);
-    this.parameters.set(place, reported);
-    this.#wire.send(parameterStatus(name, reported));
   }
 
   // From the server
@@ -471,19 +464,12 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
 
   #leave(reason: ClientCloseReason): void {
     const server = this.#server;
-    const { log, listener, settings, identity, connectedAtMs, environment } = this.#options;
     this.#pool.leave(this);
     this.#become('closed');
     this.#server = null;
     if (server !== null) this.#leaveServer(server, reason);
     this.#framer.stop();
-    if (settings.logDisconnections) {
-      const { user, database } = identity;
-      const ageMs = Math.round(environment.now() - connectedAtMs);
-      const client = `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
-      log.info({ client, database, user, reason, ageMs }, `closing because: ${CLIENT_CLOSE_REASONS[reason]}`);
-    }
-    listener.onClientClosed(this, reason);
+    this.#options.listener.onClientClosed(this, reason);
   }
 
   #leaveServer(server: ServerConnection, reason: ClientCloseReason): void {

@@ -5,6 +5,7 @@
 import type { Pool } from '../pool/pool.ts';
 import { STATUS_IDLE } from '../protocol/message-type.ts';
 import { backendKeyData, noticeResponse, parameterStatus, readyForQuery } from '../protocol/server-messages.ts';
+import type { ServerConnection } from '../server/server-connection.ts';
 import { SessionParameters, TRACKED_PARAMETERS, trackedIndex } from '../server/session-parameters.ts';
 
 /** `startup` is what the client asked for, `reported` what servers of its pool have. */
@@ -40,5 +41,28 @@ export function welcome(
   messages.push(backendKeyData(cancelKey.readUInt32BE(0), cancelKey.subarray(4)));
   if (notice !== '') messages.push(noticeResponse('NOTICE', { sqlstate: '00000', message: notice }));
   messages.push(readyForQuery(STATUS_IDLE));
+  return messages;
+}
+
+/**
+ * After SETs for `places` the server's spelling of a value replaces the client's, or every transaction would begin with
+ * the same SET. Returns the ParameterStatus messages that tell the client.
+ */
+export function adoptReported(
+  parameters: SessionParameters,
+  server: ServerConnection,
+  places: readonly number[],
+  pool: Pool,
+): Buffer[] {
+  const messages: Buffer[] = [];
+  for (const place of places) {
+    const own = parameters.get(place);
+    const reported = server.parameters.get(place);
+    if (own === null || reported === null || own === reported) continue;
+    const name = TRACKED_PARAMETERS[place]!;
+    pool.learnCanonical(name, own, reported);
+    parameters.set(place, reported);
+    messages.push(parameterStatus(name, reported));
+  }
   return messages;
 }

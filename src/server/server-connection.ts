@@ -11,25 +11,15 @@ import type { LinkedList, Listed } from '../base/linked-list.ts';
 import { WRITE_GONE, WRITE_LENT, type WriteResult } from '../base/transport.ts';
 import { Wire, type WireReader } from '../net/wire.ts';
 import * as client from '../protocol/client-messages.ts';
-import { type ErrorFields, isFatal, parseErrorFields } from '../protocol/error-fields.ts';
-import { parseParameterStatus } from '../protocol/login-messages.ts';
-import {
-  FETCH,
-  FLUSH,
-  FORWARD,
-  MessageFramer,
-  type MessageHandler,
-  MORE,
-  SKIP,
-  STOP,
-  type Verdict,
-} from '../protocol/message-framer.ts';
+import type { ErrorFields } from '../protocol/error-fields.ts';
+import { FORWARD, MessageFramer, type Verdict } from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
 import type { Lease } from './lease.ts';
-import { NOT_OWED, ReplyLedger, SUBSTITUTE, TO_NOBODY } from './reply-ledger.ts';
+import { ReplyLedger, SUBSTITUTE, TO_NOBODY } from './reply-ledger.ts';
 import type { ServerFailure, ServerHolder, ServerOwner } from './server-holder.ts';
 import { type LoginListener, type LoginResult, type ServerCredentials, ServerLogin } from './server-login.ts';
 import { ServerRecovery } from './server-recovery.ts';
+import { ServerReplies } from './server-replies.ts';
 import { assertServerMove, type ServerState } from './server-state.ts';
 import { ServerTimes } from './server-times.ts';
 import { SessionParameters, trackedIndex } from './session-parameters.ts';
@@ -46,13 +36,10 @@ export interface ServerConnectionOptions {
   readonly unguessable: string;
 }
 
-/** Messages that are looked into are small; a larger one is forwarded unread. */
-const MAX_FETCHED_BYTES = 65_536;
-
 /** A query of ours has been answered: `error` is the server's, null if there was none. */
 export type OwnQueryDone = (error: ErrorFields | null) => void;
 
-export class ServerConnection implements WireReader, MessageHandler, LoginListener, Listed<ServerConnection> {
+export class ServerConnection implements WireReader, LoginListener, Listed<ServerConnection> {
   list: LinkedList<ServerConnection> | null = null;
   previous: ServerConnection | null = null;
   next: ServerConnection | null = null;
@@ -84,18 +71,13 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
   closeReason: ServerCloseReason | null = null;
 
   readonly #options: ServerConnectionOptions;
+  readonly #replies = new ServerReplies(this);
   readonly #framer: MessageFramer;
   #state: ServerState = 'connecting';
   #holder: ServerHolder | null = null;
   #login: ServerLogin | null;
   #recovery: ServerRecovery | null = null;
-  /** What clients are told instead of the server's errors, by the ordinal of the ledger's SUBSTITUTE entry. */
-  readonly #refusals = new Map<number, ErrorReport>();
   #own: OwnQueryDone | null = null;
-  #ownError: ErrorFields | null = null;
-  /** The server's last word: after it the connection closes. */
-  #fatal: ErrorFields | null = null;
-  #fatalForwarded = false;
   /** The socket was connected: there may be a backend. */
   #reached = false;
   /** PostgreSQL has closed its side. */
@@ -105,8 +87,7 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
   // What the chunk that is being read has brought about; it happens when all its bytes have been judged.
   #readingChunk = false;
   #chunkIsOwn = false;
-  #event: 'logged-in' | 'own-query-answered' | 'free' | null = null;
-  #broken: ServerCloseReason | null = null;
+  #event: 'logged-in' | 'free' | null = null;
 
   constructor(options: ServerConnectionOptions) {
     this.#options = options;
@@ -114,7 +95,7 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
     this.lease = options.lease;
     this.times = new ServerTimes(options.environment, options.owner.traffic);
     this.#login = new ServerLogin(options.credentials, options.environment, options.keys, this);
-    this.#framer = new MessageFramer(this, options.maxMessageBytes, type.DATA_ROW);
+    this.#framer = new MessageFramer(this.#replies, options.maxMessageBytes, type.DATA_ROW);
     this.wire = new Wire(this, (handler) => options.environment.dial(options.address, handler));
   }
 
@@ -128,6 +109,10 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
 
   get recovery(): ServerRecovery | null {
     return this.#recovery;
+  }
+
+  get isLoggingIn(): boolean {
+    return this.#login !== null;
   }
 
   /** The client has been sent part of a message of this server's. */
@@ -190,7 +175,7 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
    * in place of the server's error. `simple`: its message was a Query or FunctionCall, else an extended one.
    */
   refuse(simple: boolean, report: ErrorReport): void {
-    this.#refusals.set(this.ledger.substitutes, report);
+    this.#replies.substitute(report);
     this.ledger.admit(simple ? type.QUERY : type.BIND, SUBSTITUTE);
     this.times.asked();
     this.wire.send(simple ? client.IMPOSSIBLE_QUERY : this.impossibleBind);
@@ -222,8 +207,9 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
   abandon(left: 'terminated' | 'lost', midMessage: boolean): void {
     this.#dropHolder();
     this.#own = null;
-    if (this.#fatal !== null || midMessage || this.ledger.copyBoth) {
-      this.close(this.#fatal === null ? 'abandoned' : 'fatal_error');
+    const ended = this.#replies.fatal !== null;
+    if (ended || midMessage || this.ledger.copyBoth) {
+      this.close(ended ? 'fatal_error' : 'abandoned');
       return;
     }
     // A SET of ours is short, and nobody's to cancel.
@@ -314,15 +300,15 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
     if (connecting) this.#options.owner.onServerFailed(this, failure);
     holder?.onServerLost({
       reason: this.closeReason!,
-      fatal: this.#fatal,
-      told: this.#fatalForwarded,
+      fatal: this.#replies.fatal,
+      told: this.#replies.fatalForwarded,
       midMessage,
     });
   }
 
   #dropHolder(): void {
     this.#holder = null;
-    this.#refusals.clear();
+    this.#replies.forgetHolder();
     if (this.#lent) this.wire.swapReadBuffer();
     this.#lent = false;
     this.wire.resume();
@@ -345,6 +331,10 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
     this.#event = 'logged-in';
   }
 
+  onLoginMessage(code: number, buffer: Buffer, from: number, to: number): void {
+    this.#login?.onMessage(code, buffer, from, to);
+  }
+
   onLoginFailed(failure: ServerFailure): void {
     this.#leave('login_failed');
     this.wire.end();
@@ -365,8 +355,9 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
     const used = this.#framer.feed(buffer, start, end);
     this.#readingChunk = false;
     if (this.ledger.owed === 0) this.times.answered(this.#state === 'linked');
-    if (this.#broken !== null) this.close(this.#broken);
-    else if (this.#event !== null) this.#happen();
+    if (this.#replies.broken !== null) this.close(this.#replies.broken);
+    else if (this.#event !== null) this.#happen(this.#event);
+    else if (this.#replies.ownAnswered) this.#finishOwn();
     this.#recovery?.step();
     this.#holder?.onServerProgress();
     return used;
@@ -379,7 +370,7 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
   onEnd(): void {
     this.#peerGone = true;
     if (this.#state === 'closing') this.wire.destroy();
-    else this.#lose(this.#fatal === null ? 'eof' : 'fatal_error', 'server closed the connection');
+    else this.#lose(this.#replies.fatal === null ? 'eof' : 'fatal_error', 'server closed the connection');
   }
 
   onClosed(error: Error | null): void {
@@ -391,143 +382,37 @@ export class ServerConnection implements WireReader, MessageHandler, LoginListen
     this.#options.owner.onServerClosed(this, confirmed);
   }
 
-  onHeader(code: number, bodyLength: number, buffer: Buffer, bodyAt: number, end: number): Verdict {
-    if (this.#login !== null) return bodyLength <= MAX_FETCHED_BYTES ? FETCH : this.#break('out_of_sync');
-    switch (code) {
-      case type.READY_FOR_QUERY:
-        return bodyLength !== 1 ? this.#break('out_of_sync') : end <= bodyAt ? MORE : this.#onReady(buffer[bodyAt]!);
-      case type.NOTICE_RESPONSE:
-      case type.NOTIFICATION_RESPONSE:
-        return this.#clientHears ? FORWARD : SKIP;
-      case type.PARAMETER_STATUS:
-      case type.ERROR_RESPONSE:
-        return bodyLength <= MAX_FETCHED_BYTES ? FETCH : this.#onUnreadable(code);
-      default: {
-        const destination = this.ledger.reply(code);
-        if (destination === NOT_OWED) return this.#break('out_of_sync');
-        return this.#clientHears && destination !== TO_NOBODY ? FORWARD : SKIP;
-      }
-    }
-  }
-
-  onRun(buffer: Buffer, from: number, to: number, own: boolean): void {
+  /** Hands forwarded bytes to the holder; if it cannot take them all, reading stops. */
+  deliver(buffer: Buffer, from: number, to: number, own: boolean): void {
     if (this.#holder === null) return;
     this.#options.owner.traffic.sentBytes += to - from;
-    const result = this.#holder.onServerBytes(buffer, from, to, own || this.#chunkIsOwn);
+    const isOwn = own || this.#chunkIsOwn;
+    const result = this.#holder.onServerBytes(buffer, from, to, isOwn);
     if (result === WRITE_GONE) return;
     this.wire.pause();
-    if (result !== WRITE_LENT || own || this.#chunkIsOwn) return;
+    if (result !== WRITE_LENT || isOwn) return;
     this.#lent = true;
     this.wire.lend();
   }
 
-  onFetched(code: number, buffer: Buffer, bodyAt: number, bodyEnd: number): Verdict {
-    if (this.#login !== null) {
-      this.#login.onMessage(code, buffer, bodyAt, bodyEnd);
-      return SKIP;
-    }
-    switch (code) {
-      case type.ERROR_RESPONSE:
-        return this.#onError(parseErrorFields(buffer, bodyAt, bodyEnd));
-      case type.PARAMETER_STATUS:
-        return this.#onParameterStatus(buffer, bodyAt, bodyEnd);
-      default:
-        // The ReadyForQuery of a query of ours.
-        this.#event = 'own-query-answered';
-        return SKIP;
-    }
-  }
-
-  /** A ReadyForQuery has reached the client. */
-  onFlushed(): void {
-    this.#holder?.onServerReady(this.status);
-  }
-
-  onHeld(): void {}
-
-  onDropped(): void {}
-
-  onMalformed(): void {
-    this.#broken = 'out_of_sync';
-  }
-
-  /** What the server sends now, the holder gets. */
-  get #clientHears(): boolean {
-    return this.#holder !== null && this.#state === 'linked';
-  }
-
-  #onReady(status: number): Verdict {
-    const destination = this.ledger.reply(type.READY_FOR_QUERY);
-    if (destination === NOT_OWED) return this.#break('out_of_sync');
-    this.status = status;
-    this.readyCount++;
-    if (destination === TO_NOBODY) return FETCH;
-    this.times.ready(status, this.ledger.owed);
-    if (!this.#clientHears) return SKIP;
-    return this.ledger.readyOwed === 0 ? FLUSH : FORWARD;
-  }
-
-  #onError(fields: ErrorFields): Verdict {
-    const ordinal = this.ledger.substitutesGone;
-    const destination = this.ledger.reply(type.ERROR_RESPONSE);
-    if (isFatal(fields)) {
-      this.#fatal = fields;
-      this.#fatalForwarded = this.#clientHears;
-      // The end of the stream follows; nobody may get the server in between.
-      return this.#clientHears ? FORWARD : this.#break('fatal_error');
-    }
-    if (destination === NOT_OWED) return this.#break('out_of_sync');
-    if (destination === TO_NOBODY) this.#ownError = fields;
-    if (destination === TO_NOBODY || !this.#clientHears) return SKIP;
-    // 25P02 says that the transaction had failed before: the client must hear that instead of ours.
-    if (destination !== SUBSTITUTE || fields.sqlstate === '25P02') return FORWARD;
-    const report = this.#refusals.get(ordinal);
-    if (report !== undefined) this.#holder!.onServerRefused(report);
-    return SKIP;
-  }
-
-  #onParameterStatus(buffer: Buffer, from: number, to: number): Verdict {
-    const pair = parseParameterStatus(buffer, from, to);
-    if (pair === null) return this.#break('out_of_sync');
-    const index = trackedIndex(pair[0]);
-    if (index >= 0) this.parameters.set(index, pair[1]);
-    if (!this.#clientHears) return SKIP;
-    this.#holder!.onServerParameter(pair[0], pair[1]);
-    return FORWARD;
-  }
-
-  /** Too long to be looked into: it counts as what it usually is. */
-  #onUnreadable(code: number): Verdict {
-    if (code === type.ERROR_RESPONSE && this.ledger.reply(code) === NOT_OWED) return this.#break('out_of_sync');
-    return this.#clientHears ? FORWARD : SKIP;
-  }
-
-  /** Nothing that this server says can be believed: it is closed when the bytes before have been handed over. */
-  #break(reason: ServerCloseReason): Verdict {
-    this.#broken = this.#state === 'idle' && reason === 'out_of_sync' ? 'dirty_while_idle' : reason;
-    return STOP;
-  }
-
   #sendOwn(sql: string, done: OwnQueryDone): void {
     this.#own = done;
-    this.#ownError = null;
+    this.#replies.ownError = null;
     this.ledger.admit(type.QUERY, TO_NOBODY);
     this.times.asked();
     this.wire.send(client.query(sql));
   }
 
-  /** Does what the chunk has brought about, now that all its bytes have been judged. */
-  #happen(): void {
-    const event = this.#event;
+  #happen(event: 'logged-in' | 'free'): void {
     this.#event = null;
     if (event === 'logged-in') this.#options.owner.onServerLoggedIn(this);
-    else if (event === 'free') this.#options.owner.onServerFree(this);
-    else this.#finishOwn();
+    else this.#options.owner.onServerFree(this);
   }
 
   #finishOwn(): void {
     const done = this.#own;
     this.#own = null;
-    done?.(this.#ownError);
+    this.#replies.ownAnswered = false;
+    done?.(this.#replies.ownError);
   }
 }

@@ -45,7 +45,7 @@ class House {
     this.#config = configFromObject(config);
     const { settings } = this.#config;
     const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
-    this.registry = new ClientRegistry(environment, settings);
+    this.registry = new ClientRegistry(environment, settings, log);
     this.#budget = new ProcessBudget(environment);
     this.router = new Router({
       environment,

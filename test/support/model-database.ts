@@ -1,0 +1,58 @@
+/** What the backends of one modelled PostgreSQL share: what is committed, and which values parameters take. */
+
+/** An error that a statement raises. */
+export class SqlError extends Error {
+  readonly code: string;
+  readonly severity: 'ERROR' | 'FATAL';
+
+  constructor(code: string, message: string, severity: 'ERROR' | 'FATAL' = 'ERROR') {
+    super(message);
+    this.code = code;
+    this.severity = severity;
+  }
+}
+
+/** Reported parameters in PostgreSQL's spelling, with the values of a fresh session. */
+const DEFAULT_PARAMETERS: readonly (readonly [string, string])[] = [
+  ['in_hot_standby', 'off'],
+  ['integer_datetimes', 'on'],
+  ['TimeZone', 'Etc/UTC'],
+  ['IntervalStyle', 'postgres'],
+  ['is_superuser', 'off'],
+  ['application_name', ''],
+  ['default_transaction_read_only', 'off'],
+  ['scram_iterations', '4096'],
+  ['DateStyle', 'ISO, MDY'],
+  ['standard_conforming_strings', 'on'],
+  ['session_authorization', 'app'],
+  ['client_encoding', 'UTF8'],
+  ['server_version', '18.0'],
+  ['server_encoding', 'UTF8'],
+];
+
+/** How values are reported that clients write in another way. */
+const CANONICAL: Readonly<Record<string, string>> = {
+  'DateStyle=ISO': 'ISO, MDY',
+  'DateStyle=German': 'German, DMY',
+  'TimeZone=utc': 'UTC',
+  'client_encoding=utf8': 'UTF8',
+  'client_encoding=latin1': 'LATIN1',
+};
+
+export class ModelDatabase {
+  /** Tokens of committed INSERTs and COPYs, in the order of their commits. */
+  readonly rows: string[] = [];
+  readonly parameters = new Map(DEFAULT_PARAMETERS);
+
+  /** The parameter's own spelling; null if it is not one that is reported. */
+  parameterName(name: string): string | null {
+    for (const known of this.parameters.keys()) if (known.toLowerCase() === name.toLowerCase()) return known;
+    return null;
+  }
+
+  /** How `value` is reported. Throws 22023 for one that the parameter cannot have. */
+  canonical(name: string, value: string): string {
+    if (value.startsWith('invalid')) throw new SqlError('22023', `invalid value for parameter "${name}": "${value}"`);
+    return CANONICAL[`${name}=${value}`] ?? value;
+  }
+}
