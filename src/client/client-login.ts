@@ -159,7 +159,6 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
 
   onServerParameters(parameters: ReadonlyMap<string, string>): void {
     this.#finish(parameters);
-    this.#wire.release();
   }
 
   onNoServer(report: ErrorReport, reason: ClientCloseReason): void {
@@ -334,6 +333,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
       listener: registry,
     });
     registry.add(client);
+    // What came behind the password while it was being checked is the session's.
+    this.#wire.release();
     if (config.settings.logConnections) this.#log('info', {}, 'login');
   }
 

@@ -391,9 +391,12 @@ export class Pool implements ServerOwner, ConnectorOwner {
     const { serverRoundRobin, serverCheckDelayMs, serverCheckQuery } = this.#options.settings;
     const server = serverRoundRobin ? idle.first : idle.last;
     if (server === null || serverCheckQuery === '') return server;
-    if (this.#tickMs - server.times.stateSinceMs < serverCheckDelayMs) return server;
+    const isTrusted =
+      serverCheckDelayMs === 0 ? server.isFresh : this.#tickMs - server.times.stateSinceMs < serverCheckDelayMs;
+    if (isTrusted) return server;
     server.run('testing', serverCheckQuery === '<empty>' ? '' : serverCheckQuery, (error) => {
-      if (error === null && server.status === STATUS_IDLE) this.#becomeIdle(server);
+      server.isFresh = error === null && server.status === STATUS_IDLE;
+      if (server.isFresh) this.#becomeIdle(server);
       else server.close('check_failed');
     });
     return null;

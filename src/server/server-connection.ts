@@ -59,6 +59,8 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   status: number = type.STATUS_IDLE;
   /** How often it was linked to a client. */
   uses = 0;
+  /** Nobody has used it since it was seen to work. */
+  isFresh = true;
   /** ReadyForQuery messages so far: what ran before another one came is over. */
   readyCount = 0;
   /** Why it will be closed as soon as nobody uses it; null while it may stay. */
@@ -140,6 +142,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.#holder = holder;
     this.become('linked');
     this.uses++;
+    this.isFresh = false;
     this.times.linked();
   }
 
