@@ -199,7 +199,7 @@ describe('which server', () => {
   });
 
   test('one that fails the check is closed, and the client gets another', () => {
-    const { bench, clients } = scene(1, { pool_size: 1, server_check_delay: 0, server_check_query: 'FAIL' });
+    const { bench, clients } = scene(1, { pool_size: 1, server_check_delay: 0.1, server_check_query: 'FAIL' });
     bench.expectServers('check_failed');
     bench.advance(300);
     bench.postgres.onStartup = (session) => {
