@@ -20,7 +20,7 @@ export interface DemoOptions {
 }
 
 /** In the shape of the YAML file; a type and not an interface, so that it passes where any object is taken. */
-export type DemoConfig = {
+type DemoConfig = {
   readonly pgbouncer: {
     readonly listen_addr: string;
     readonly listen_port: number;

@@ -19,7 +19,7 @@ export function reportDescriptorLimit(config: Config, log: Logger): void {
 }
 
 /** Clients, logins in progress, and one full pool for each database entry. */
-export function neededDescriptors({ settings, databases, fallbackDatabase }: Config): number {
+function neededDescriptors({ settings, databases, fallbackDatabase }: Config): number {
   const entries = fallbackDatabase === null ? [...databases.values()] : [...databases.values(), fallbackDatabase];
   const servers = entries.reduce(
     (sum, database) =>

@@ -6,7 +6,7 @@
  * users know keep its words; the SQLSTATE is what a driver can act on (PgBouncer sends 08P01 for nearly all).
  */
 
-export type Severity = 'ERROR' | 'FATAL';
+type Severity = 'ERROR' | 'FATAL';
 
 export interface ErrorReport {
   readonly severity: Severity;

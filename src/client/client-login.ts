@@ -5,6 +5,7 @@
  */
 import { type AuthenticationRequest, type AuthenticationStep, Authenticator } from '../auth/authenticator.ts';
 import type { DerivedKeys } from '../auth/derived-keys.ts';
+import { MAX_AUTHENTICATION_MESSAGE_BYTES } from '../auth/password-message.ts';
 import type { SecretSource } from '../auth/secret-source.ts';
 import type { ClientCloseReason } from '../base/close-reason.ts';
 import type { Environment } from '../base/environment.ts';
@@ -46,8 +47,6 @@ type LoginState =
   | 'waiting'
   | 'over';
 
-/** PostgreSQL's PG_MAX_AUTH_TOKEN_LENGTH. */
-const MAX_PASSWORD_MESSAGE = 65_535;
 const PASSWORD_HEADER_BYTES = 5;
 
 /** The newest minor version that we speak. */
@@ -251,7 +250,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
       this.#refuse(again ? errors.clientResentStartup() : errors.invalidMessageType(buffer[at]!), 'protocol_violation');
       return end;
     }
-    if (length < 4 || length > MAX_PASSWORD_MESSAGE) {
+    if (length < 4 || length > MAX_AUTHENTICATION_MESSAGE_BYTES) {
       this.#refuse(errors.invalidMessageLength(), 'protocol_violation');
       return end;
     }

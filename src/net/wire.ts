@@ -21,7 +21,7 @@ export interface WireReader {
 }
 
 /** The most that is read on into memory of ours while the reader holds. A stopped socket would hide FIN and RST. */
-export const MAX_HELD_BYTES = 65_536;
+const MAX_HELD_BYTES = 65_536;
 
 // Why reading is stopped.
 const BY_PEER = 1;

@@ -6,7 +6,7 @@
 import * as type from './message-type.ts';
 import { message } from './server-messages.ts';
 
-export const PROTOCOL_3_0 = 0x0003_0000;
+const PROTOCOL_3_0 = 0x0003_0000;
 export const CANCEL_REQUEST_CODE = 80_877_102;
 export const SSL_REQUEST_CODE = 80_877_103;
 export const GSSENC_REQUEST_CODE = 80_877_104;

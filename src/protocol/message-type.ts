@@ -42,7 +42,5 @@ export const COPY_OUT_RESPONSE = 0x48; //     H
 export const COPY_BOTH_RESPONSE = 0x57; //    W
 export const NEGOTIATE_PROTOCOL_VERSION = 0x76; // v
 
-/** The status byte of ReadyForQuery. */
+/** The status byte of ReadyForQuery outside a transaction; T is inside one, E in one that has failed. */
 export const STATUS_IDLE = 0x49; //           I
-export const STATUS_TRANSACTION = 0x54; //    T
-export const STATUS_FAILED = 0x45; //         E
