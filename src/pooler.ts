@@ -27,6 +27,7 @@ import { upkeep } from './pool/pool-upkeep.ts';
 import { ProcessBudget } from './pool/process-budget.ts';
 import { Router } from './pool/router.ts';
 import type { PoolerSnapshot } from './pool/snapshot.ts';
+import { StatsLog } from './pool/stats-log.ts';
 
 export interface PoolerAddress {
   readonly host: string;
@@ -71,6 +72,7 @@ export class Pooler {
   readonly #registry: ClientRegistry;
   readonly #logins: LoginContext;
   readonly #janitor: Janitor;
+  readonly #statsLog: StatsLog;
   readonly #listeners: Listener[] = [];
   readonly #users: UserList;
   readonly #budget: ProcessBudget;
@@ -125,6 +127,7 @@ export class Pooler {
       registry: this.#registry,
       secrets: users,
     };
+    this.#statsLog = new StatsLog(this.#router, this.log, settings.statsPeriodMs, environment.now());
     this.#janitor = new Janitor(environment, { onRound: (nowMs) => this.#onRound(nowMs) });
     this.#eventLoopLag = new EventLoopLag(environment);
     this.#process = new ProcessValues(environment, this.#eventLoopLag, descriptorLimit());
@@ -260,6 +263,7 @@ export class Pooler {
     const { settings } = this.config;
     this.#registry.checkDeadlines(nowMs);
     for (const pool of this.#router.pools) upkeep(pool, settings, nowMs);
+    if (settings.logStats) this.#statsLog.check(nowMs);
     this.#router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);
   }
 

@@ -25,7 +25,7 @@ import * as message from '../protocol/server-messages.ts';
 import { parseStartupPacket, type StartupPacket, startupPacketLength } from '../protocol/startup-packet.ts';
 import type { ClientRegistry, Login } from './client-registry.ts';
 import { type ClientIdentity, ClientSession } from './client-session.ts';
-import { clientParameters, welcome } from './welcome.ts';
+import { clientParameters, unusedParameters, welcome } from './welcome.ts';
 
 /** What all logins share. */
 export interface LoginContext {
@@ -311,6 +311,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     const refusal = registry.refusal(identity.database, identity.user, this.#limits!);
     if (refusal !== null) return this.#refuse(refusal, 'limit_reached');
     const parameters = clientParameters(this.#startupParameters, reported, pool);
+    const ignored = unusedParameters(this.#startupParameters);
+    if (ignored.length > 0) this.#log('info', { parameters: ignored }, 'startup parameters accepted, but not applied');
     const cancelKey = registry.cancelKeys.create();
     this.#end();
     this.#wire.send(

@@ -26,6 +26,13 @@ export function clientParameters(
   return parameters;
 }
 
+const USED_ELSEWHERE: ReadonlySet<string> = new Set(['user', 'database', 'replication']);
+
+/** The names of startup parameters that nothing is done with yet. */
+export function unusedParameters(startup: ReadonlyMap<string, string>): string[] {
+  return [...startup.keys()].filter((name) => trackedIndex(name) < 0 && !USED_ELSEWHERE.has(name));
+}
+
 /** `cancelKey` are the 8 bytes of protocol 3.0: four that go as process id, four as secret. */
 export function welcome(
   parameters: SessionParameters,

@@ -43,6 +43,6 @@ export class PoolTotals {
   #addTraffic(databaseName: string, traffic: TrafficCounters): void {
     const sum = this.traffic.get(databaseName) ?? new TrafficCounters();
     this.traffic.set(databaseName, sum);
-    for (const field of Object.keys(sum) as (keyof TrafficCounters)[]) sum[field] += traffic[field];
+    sum.add(traffic);
   }
 }

@@ -18,4 +18,17 @@ export class TrafficCounters {
   assignments = 0;
   /** Logins of clients. */
   logins = 0;
+
+  /** Adds what `other` has counted. */
+  add(other: TrafficCounters): void {
+    this.queries += other.queries;
+    this.transactions += other.transactions;
+    this.queryMs += other.queryMs;
+    this.transactionMs += other.transactionMs;
+    this.receivedBytes += other.receivedBytes;
+    this.sentBytes += other.sentBytes;
+    this.waitMs += other.waitMs;
+    this.assignments += other.assignments;
+    this.logins += other.logins;
+  }
 }
