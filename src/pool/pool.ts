@@ -249,6 +249,8 @@ export class Pool implements ServerOwner, ConnectorOwner {
     else this.#keepSlot(server);
     this.#log('info', server, `closing server: ${reason}`);
     this.#connector.grow();
+    // Whoever waited for this one to come back has nothing to wait for now.
+    if (this.waiting.size > 0 && this.#connector.coming === 0) this.#giveUpWaiters();
   }
 
   // ConnectorOwner
@@ -369,8 +371,12 @@ export class Pool implements ServerOwner, ConnectorOwner {
   #fail(failure: ServerFailure): void {
     const { environment, settings } = this.#options;
     this.health.failed(failure, environment.now(), settings.serverLoginRetryMs);
-    // With servers alive, whoever waits gets one of them in time.
-    if (this.health.isTemporary || this.servers.alive > 0) return;
+    this.#giveUpWaiters();
+  }
+
+  /** While logins fail for good and no server is alive, nobody who waits would ever get one. */
+  #giveUpWaiters(): void {
+    if (!this.health.isFailing || this.health.isTemporary || this.servers.alive > 0) return;
     this.#refuseAll(this.health.reportForWaiters(), 'server_unavailable');
   }
 

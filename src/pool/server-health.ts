@@ -9,8 +9,8 @@ import type { ServerFailure } from '../server/server-holder.ts';
 /** How soon to try again after an answer that says "not now". */
 const TEMPORARY_RETRY_MS = 1000;
 
-/** The server is there, but starts, stops, or has no slot: who waits goes on waiting. */
-const TEMPORARY_SQLSTATES: ReadonlySet<string> = new Set(['57P03', '53300']);
+/** The server is there, but starts, stops, recovers, or has no slot: who waits goes on waiting. */
+const TEMPORARY_SQLSTATES: ReadonlySet<string> = new Set(['57P01', '57P02', '57P03', '53300']);
 
 export class ServerHealth {
   #failure: ServerFailure | null = null;

@@ -10,7 +10,7 @@ import type { ClientCloseReason, ServerCloseReason } from '../base/close-reason.
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import type { LoadBalanceHosts, PoolMode } from '../config/settings.ts';
 import { SERVER_STATES, type ServerState } from '../server/server-state.ts';
-import { TrafficCounters } from '../server/traffic-counters.ts';
+import { type TrafficCounter, TrafficCounters } from '../server/traffic-counters.ts';
 import type { Pool } from './pool.ts';
 import type { PoolTotals } from './pool-totals.ts';
 
@@ -82,7 +82,7 @@ type OpenServerState = Exclude<ServerState, 'closed'>;
 const OPEN_STATES = SERVER_STATES.filter((state): state is OpenServerState => state !== 'closed');
 
 /** What is in `TrafficCounters`. Each is summed. */
-type TrafficSnapshot = { readonly [Field in keyof TrafficCounters]: number };
+type TrafficSnapshot = { readonly [Counter in TrafficCounter]: number };
 
 interface ServerTotals {
   /** Logins to PostgreSQL that succeeded. Summed. */

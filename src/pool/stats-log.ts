@@ -1,9 +1,7 @@
 /** The line that says every stats_period what the pooler has done since the last one, as PgBouncer's does. */
 import type { Logger } from '../base/logger.ts';
-import { TrafficCounters } from '../server/traffic-counters.ts';
+import { type TrafficCounter, TrafficCounters } from '../server/traffic-counters.ts';
 import type { Router } from './router.ts';
-
-type Counter = Exclude<keyof TrafficCounters, 'add'>;
 
 export class StatsLog {
   readonly #router: Router;
@@ -24,9 +22,9 @@ export class StatsLog {
     const seconds = (nowMs - this.#lastMs) / 1000;
     if (nowMs - this.#lastMs < this.#periodMs) return;
     const now = this.#totals();
-    const perSecond = (field: Counter): number => Math.round((now[field] - this.#last[field]) / seconds);
+    const perSecond = (field: TrafficCounter): number => Math.round((now[field] - this.#last[field]) / seconds);
     /** Average in whole microseconds, over what happened in the period. */
-    const average = (ms: Counter, count: Counter): number => {
+    const average = (ms: TrafficCounter, count: TrafficCounter): number => {
       const times = now[count] - this.#last[count];
       return times === 0 ? 0 : Math.round(((now[ms] - this.#last[ms]) * 1000) / times);
     };

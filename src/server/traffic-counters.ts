@@ -32,3 +32,5 @@ export class TrafficCounters {
     this.logins += other.logins;
   }
 }
+
+export type TrafficCounter = Exclude<keyof TrafficCounters, 'add'>;
