@@ -235,8 +235,8 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
 
   #forward(server: ServerConnection, code: number): Verdict {
     if (this.#releasePending) {
-      // The rest of a COPY that has failed. Anything else keeps the server for another round.
-      if (code === type.COPY_DATA || code === type.COPY_DONE || code === type.COPY_FAIL) return SKIP;
+      // A Flush of nothing, or the rest of a COPY that has failed. Anything else keeps the server for another round.
+      if (MEANS_NOTHING.has(code)) return SKIP;
       this.#releasePending = false;
     }
     const verdict = server.ledger.owed >= MAX_OWED ? HOLD : server.admit(code);
@@ -494,3 +494,6 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     else if (from === 'idle') this.#options.listener.onClientBusy(this);
   }
 }
+
+/** What a server drops that owes nothing and has no batch open. */
+const MEANS_NOTHING: ReadonlySet<number> = new Set([type.FLUSH, type.COPY_DATA, type.COPY_DONE, type.COPY_FAIL]);

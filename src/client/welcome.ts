@@ -21,7 +21,7 @@ export function clientParameters(
   }
   for (const [name, value] of startup) {
     const place = trackedIndex(name);
-    if (place >= 0) parameters.set(place, pool.canonical(TRACKED_PARAMETERS[place]!, value));
+    if (place >= 0) parameters.set(place, pool.canonical.of(TRACKED_PARAMETERS[place]!, value));
   }
   return parameters;
 }
@@ -67,7 +67,7 @@ export function adoptReported(
     const reported = server.parameters.get(place);
     if (own === null || reported === null || own === reported) continue;
     const name = TRACKED_PARAMETERS[place]!;
-    pool.learnCanonical(name, own, reported);
+    pool.canonical.learn(name, own, reported);
     parameters.set(place, reported);
     messages.push(parameterStatus(name, reported));
   }

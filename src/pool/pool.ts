@@ -21,6 +21,7 @@ import type { ServerCredentials } from '../server/server-login.ts';
 import type { ServerState } from '../server/server-state.ts';
 import { TrafficCounters } from '../server/traffic-counters.ts';
 import { CancelLane } from './cancel-lane.ts';
+import { CanonicalValues } from './canonical-values.ts';
 import { Connector, type ConnectorOwner } from './connector.ts';
 import { HostFinder } from './host-finder.ts';
 import type { LoginGate } from './login-gate.ts';
@@ -50,9 +51,6 @@ export interface PoolOptions {
 /** After an unconfirmed close the backend is given this long to go before its slot counts as free. */
 const UNCONFIRMED_CLOSE_MS = 1000;
 
-/** Values as clients wrote them → as servers report them; so many that no client can make it grow for ever. */
-const MAX_CANONICAL_VALUES = 1000;
-
 export class Pool implements ServerOwner, ConnectorOwner {
   readonly databaseName: string;
   readonly userName: string;
@@ -61,6 +59,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
   readonly waiting = new LinkedList<Waiter>();
   readonly loginWaiting = new Set<LoginWaiter>();
   readonly health = new ServerHealth();
+  readonly canonical = new CanonicalValues();
   readonly cancels: CancelLane;
   readonly scopes: readonly BudgetScope[];
   /** Client connections that belong to this pool. */
@@ -76,7 +75,6 @@ export class Pool implements ServerOwner, ConnectorOwner {
   readonly #options: PoolOptions;
   readonly #finder: HostFinder;
   readonly #connector: Connector;
-  readonly #canonical = new Map<string, string>();
   #parameters: ReadonlyMap<string, string> | null = null;
   /** Closed without PostgreSQL having closed its side. */
   readonly #uncertainSlots = new Set<ServerConnection>();
@@ -171,15 +169,6 @@ export class Pool implements ServerOwner, ConnectorOwner {
     this.cancels.start(server, isWanted);
   }
 
-  /** How servers report the value that clients write as `value`; `value` itself until one has said. */
-  canonical(name: string, value: string): string {
-    return this.#canonical.get(`${name}\0${value}`) ?? value;
-  }
-
-  learnCanonical(name: string, value: string, reported: string): void {
-    if (this.#canonical.size < MAX_CANONICAL_VALUES) this.#canonical.set(`${name}\0${value}`, reported);
-  }
-
   // ServerOwner
 
   onServerLoggedIn(server: ServerConnection): void {
@@ -239,6 +228,8 @@ export class Pool implements ServerOwner, ConnectorOwner {
 
   onServerMoved(server: ServerConnection, to: ServerState): void {
     this.servers.move(server, to);
+    // It may have been on trial for somebody who can have another one.
+    if (to === 'closing' && this.waiting.size > 0 && this.servers.idle.size > 0) this.#serve();
   }
 
   onServerClosed(server: ServerConnection, confirmed: boolean): void {

@@ -58,9 +58,14 @@ export class SessionParameters {
 
   /** SET statements for `places`, all of them or none taking effect (one simple Query is one transaction). */
   setStatements(places: readonly number[]): string {
-    return places
-      .map((place) => `SET ${TRACKED_PARAMETERS[place]} = ${quoteLiteral(this.#values[place] ?? '')}`)
-      .join(';');
+    const statements: string[] = [];
+    for (const place of places) {
+      const name = TRACKED_PARAMETERS[place]!;
+      // `SET DateStyle = 'ISO'` keeps the order of day and month that somebody else had set. At login it would not.
+      if (name === 'DateStyle') statements.push('RESET DateStyle');
+      statements.push(`SET ${name} = ${quoteLiteral(this.#values[place] ?? '')}`);
+    }
+    return statements.join(';');
   }
 }
 

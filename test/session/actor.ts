@@ -2,11 +2,12 @@
  * A client that does things by chance and knows what may come of them. Everything that it asks for carries a token that
  * is its own; whatever it is told must be about its own tokens.
  */
+
+import { inPiecesOf } from '../support/memory-transport.ts';
 import type { SeededRandom } from '../support/seeded-random.ts';
 import type { SessionClient } from '../support/session-client.ts';
-import { inPiecesOf } from '../support/memory-transport.ts';
 import type { SessionBench } from '../support/session-fixture.ts';
-import { client as m, errorFields, rowValues, strings, type WireMessage } from '../support/wire.ts';
+import { errorFields, client as m, rowValues, strings, type WireMessage } from '../support/wire.ts';
 
 /** Errors that say that the connection, or the server, is gone: what was under way is in doubt. */
 const ENDS: ReadonlySet<string> = new Set(['57P01', '08006', '08P01', '53300', '57P03']);

@@ -1,6 +1,7 @@
 /** Slow peers (DESIGN §3, "Backpressure"; §5, whose memory): who is full stops its source, and nothing locks up or grows. */
 import { describe, expect, test } from 'vitest';
-import { type BenchSettings, type BenchSetup, sessionBench } from '../support/session-fixture.ts';
+import type { SessionClient } from '../support/session-client.ts';
+import { type BenchSettings, type BenchSetup, type SessionBench, sessionBench } from '../support/session-fixture.ts';
 import { client as m, rowValues, type WireMessage } from '../support/wire.ts';
 
 const KB = 1024;
@@ -17,6 +18,16 @@ function slowClient(capacity: number, settings: BenchSettings = {}, setup: Bench
   alice.query('SELECT first');
   alice.stream.pause();
   return { bench, alice, bob, postgres: bench.server() };
+}
+
+/** Two results, of which neither alone is more than one chunk: only the second one holds its server. */
+function fillTwice(bench: SessionBench, client: SessionClient): void {
+  client.query(`ROWS 300 ${'a'.repeat(100)}`);
+  expect(bench.pool().servers.idle.size).toBe(1);
+  client.query(`ROWS 400 ${'a'.repeat(100)}`);
+  expect(bench.transportOf(client).unsentBytes).toBeGreaterThan(64 * KB);
+  expect(bench.pool().servers.linked.size).toBe(1);
+  expect([...bench.pool().servers.linked][0]!.ledger.idle).toBe(true);
 }
 
 const memories = [
@@ -55,15 +66,13 @@ describe.each(memories)('a client that does not read, with chunks in %s', (_name
     expect(rowsIn(alice.take())).toEqual(Array.from({ length: 300 }, () => 'a'.repeat(100)));
   });
 
-  test('with two chunks waiting holds the server; the drain decides', () => {
+  test('with more than one chunk waiting holds the server; the drain decides', () => {
     const { bench, alice, bob, postgres } = slowClient(1 * KB, {}, setup);
-    bench.postgres.poolerCapacity = 10_000_000;
-    alice.query(`ROWS 1200 ${'a'.repeat(100)}`);
-    expect(bench.pool().servers.linked.size).toBe(1);
+    fillTwice(bench, alice);
     expect(bob.query('SELECT b')).toBe('');
     alice.stream.resume();
     bench.run();
-    expect(rowsIn(alice.take())).toHaveLength(1200);
+    expect(rowsIn(alice.take())).toHaveLength(700);
     expect(bob.takeSummary()).toBe('T D(b) C(SELECT 1) Z(I)');
     expect(bob.pid()).toBe(postgres.pid);
   });
@@ -106,7 +115,10 @@ describe('a server that does not read', () => {
     const postgres = bench.server();
     postgres.stream.pause();
     const rows = 5000;
-    alice.exchange(m.query('COPY IN'), ...Array.from({ length: rows }, (_, i) => m.copyData(`row ${i} ${'x'.repeat(200)}`)));
+    alice.exchange(
+      m.query('COPY IN'),
+      ...Array.from({ length: rows }, (_, i) => m.copyData(`row ${i} ${'x'.repeat(200)}`)),
+    );
     expect(bench.transportOf(alice).isPaused).toBe(true);
     expect(bench.postgres.transportOf(postgres).unsentBytes).toBeLessThanOrEqual(64 * KB);
     postgres.stream.resume();
@@ -173,6 +185,43 @@ describe('both full at once', () => {
     bench.run();
     expect(alice.takeSummary()).toBe(`Z(I)×${syncs}`);
     expect(bench.pool().servers.idle.size).toBe(1);
+  });
+});
+
+describe('a batch without end', () => {
+  test('of 100,000 messages before the first Sync is answered', () => {
+    const bench = sessionBench({ pool_size: 1 });
+    const alice = bench.client();
+    const parses = 100_000;
+    alice.exchange(Buffer.concat(Array.from({ length: parses }, () => m.parse('SELECT a'))));
+    expect(alice.exchange(m.sync())).toMatch(/^1×\d+ Z\(I\)$/);
+    expect(bench.pool().servers.idle.size).toBe(1);
+  });
+});
+
+describe('a release that waits for a slow client', () => {
+  test.each([
+    ['a Flush', m.flush()],
+    ['late CopyData', m.copyData('x')],
+    ['a late CopyDone', m.copyDone()],
+  ])('is not forgotten because of %s', (_what, message) => {
+    const { bench, alice, bob } = slowClient(1 * KB);
+    fillTwice(bench, alice);
+    alice.exchange(message);
+    alice.stream.resume();
+    bench.run();
+    expect(bob.query('SELECT b')).toBe('T D(b) C(SELECT 1) Z(I)');
+  });
+
+  test('gives way to the client’s next query, on the same server', () => {
+    const { bench, alice, bob } = slowClient(1 * KB);
+    fillTwice(bench, alice);
+    alice.exchange(m.query('SELECT a'));
+    alice.stream.resume();
+    bench.run();
+    expect(rowsIn(alice.take())).toHaveLength(701);
+    expect(bob.query('SELECT b')).toBe('T D(b) C(SELECT 1) Z(I)');
+    expect(bench.postgres.sessions).toHaveLength(1);
   });
 });
 

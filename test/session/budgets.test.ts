@@ -80,11 +80,7 @@ describe.each([
 
 describe('a claim that is stopped by a limit of its own', () => {
   test('lets others pass who ask later', () => {
-    const bench = limited(
-      10,
-      { max_user_connections: 1, max_server_connections: 10, pool_size: 5 },
-      { databases },
-    );
+    const bench = limited(10, { max_user_connections: 1, max_server_connections: 10, pool_size: 5 }, { databases });
     const alice = bench.client({ user: 'alice', database: 'one' });
     alice.query('BEGIN');
     // Alice's other pool waits for her one connection.
@@ -208,7 +204,13 @@ describe('chance', () => {
   test.each(Array.from({ length: 20 }, (_, seed) => seed))('seed %i: nothing exceeds, nobody is forgotten', (seed) => {
     const bench = limited(
       4,
-      { max_server_connections: 4, max_user_connections: 3, max_db_connections: 2, pool_size: 2, server_login_concurrency: 2 },
+      {
+        max_server_connections: 4,
+        max_user_connections: 3,
+        max_db_connections: 2,
+        pool_size: 2,
+        server_login_concurrency: 2,
+      },
       { databases, seed, shuffled: true },
     );
     bench.expectServers('evicted', 'idle_timeout');

@@ -24,8 +24,21 @@ const worlds: Readonly<Record<string, World>> = {
   'servers in trouble': { settings: { pool_size: 2, server_login_retry: 1 }, trouble: true },
 };
 
-const CLIENT_ENDS = ['eof', 'connection_error', 'server_lost', 'server_unavailable', 'abandoned_query_timeout'] as const;
-const SERVER_ENDS = ['abandoned', 'eof', 'fatal_error', 'recovery_timeout', 'cancel_uncertain', 'connect_failed'] as const;
+const CLIENT_ENDS = [
+  'eof',
+  'connection_error',
+  'server_lost',
+  'server_unavailable',
+  'abandoned_query_timeout',
+] as const;
+const SERVER_ENDS = [
+  'abandoned',
+  'eof',
+  'fatal_error',
+  'recovery_timeout',
+  'cancel_uncertain',
+  'connect_failed',
+] as const;
 
 function play(seed: number, { settings, trouble }: World): void {
   const bench = sessionBench(
@@ -61,9 +74,10 @@ function stir(bench: SessionBench, random: SeededRandom, trouble: boolean): void
     if (random.below(6) === 0) session.holdReplies();
     else session.releaseReplies();
     if (!trouble) continue;
-    if (random.below(60) === 0) session.die(random.pick(['exit', 'reset']));
-    else if (random.below(60) === 0) session.die('exit', s.error({ severity: 'FATAL', code: '57P01', message: 'bye' }));
-    else if (random.below(20) === 0) session.send(s.notice({ message: 'psst' }));
+    const fate = random.below(60);
+    if (fate === 0) session.die(random.pick(['exit', 'reset']));
+    else if (fate === 1) session.die('exit', s.error({ severity: 'FATAL', code: '57P01', message: 'bye' }));
+    else if (fate < 5) session.send(s.notice({ message: 'psst' }));
   }
   for (const cancel of bench.postgres.cancels) {
     if (!cancel.isOpen || random.below(2) === 0) continue;

@@ -1,7 +1,7 @@
 /** What a client may send before it is in (faults A1–A11; checklist 1–17): every answer, every refusal, nothing in between. */
 import { describe, expect, test } from 'vitest';
 import { type BenchSettings, type BenchSetup, sessionBench } from '../support/session-fixture.ts';
-import { client as m, decode, errorFields, int32, packet, strings } from '../support/wire.ts';
+import { decode, errorFields, int32, client as m, packet, strings } from '../support/wire.ts';
 
 /** Sends raw bytes on a new connection. */
 function attempt(bytes: Buffer, settings: BenchSettings = {}, setup: BenchSetup = {}) {
@@ -17,7 +17,10 @@ const startup = (...pairs: readonly string[]) => packet(int32(196_608), ...pairs
 
 describe('startup packets', () => {
   test('cut at every byte', () => {
-    const bytes = Buffer.concat([m.startup({ user: 'app', database: 'app', application_name: 'x' }), m.query('SELECT a')]);
+    const bytes = Buffer.concat([
+      m.startup({ user: 'app', database: 'app', application_name: 'x' }),
+      m.query('SELECT a'),
+    ]);
     for (let cut = 1; cut < bytes.length; cut++) {
       const bench = sessionBench({}, { manual: true });
       const client = bench.connect();
@@ -94,7 +97,10 @@ describe('startup packets', () => {
   });
 
   test('without a database, or with an empty one, it is the user’s name', () => {
-    for (const pairs of [['user', 'app'], ['user', 'app', 'database', '']]) {
+    for (const pairs of [
+      ['user', 'app'],
+      ['user', 'app', 'database', ''],
+    ]) {
       const { bench, client } = attempt(startup(...pairs));
       expect(client.takeSummary()).toContain('Z(I)');
       expect(bench.pool('app', 'app').clients).toBe(1);
@@ -142,7 +148,9 @@ describe('protocol versions', () => {
   });
 
   test('_pq_ options are named as not understood, others are not', () => {
-    const { client } = attempt(startup('user', 'app', '_pq_.command_close', '1', 'search_path', 'x', '_pq_.other', '2'));
+    const { client } = attempt(
+      startup('user', 'app', '_pq_.command_close', '1', 'search_path', 'x', '_pq_.other', '2'),
+    );
     const [negotiate] = client.take();
     expect(negotiate!.type).toBe('v');
     expect(negotiate!.body.readUInt32BE(4)).toBe(2);
@@ -179,27 +187,30 @@ describe('negotiation', () => {
     expect(client.isEnded).toBe(true);
   });
 
-  test.each(['ssl', 'gssenc'] as const)('bytes behind %s that was not answered end the connection (CVE-2021-3935)', (what) => {
-    const { bench, client } = attempt(Buffer.concat([m[what](), startup('user', 'app')]));
-    expect(client.takeSummary()).toBe('E(08P01)');
-    expect(client.isEnded).toBe(true);
-    expect(bench.postgres.streams.size).toBe(0);
-  });
+  test.each(['ssl', 'gssenc'] as const)(
+    'bytes behind %s that was not answered end the connection (CVE-2021-3935)',
+    (what) => {
+      const { bench, client } = attempt(Buffer.concat([m[what](), startup('user', 'app')]));
+      expect(client.takeSummary()).toBe('E(08P01)');
+      expect(client.isEnded).toBe(true);
+      expect(bench.postgres.streams.size).toBe(0);
+    },
+  );
 
   test('also a single byte behind it', () => {
     expect(attempt(Buffer.concat([m.ssl(), raw(0)])).client.takeSummary()).toBe('E(08P01)');
   });
 });
 
-describe('passwords', () => {
-  const asked = (settings: BenchSettings, setup: BenchSetup = {}) => {
-    const bench = sessionBench(settings, setup);
-    const client = bench.connect();
-    client.sendStartup();
-    bench.run();
-    return { bench, client };
-  };
+const asked = (settings: BenchSettings, setup: BenchSetup = {}) => {
+  const bench = sessionBench(settings, setup);
+  const client = bench.connect();
+  client.sendStartup();
+  bench.run();
+  return { bench, client };
+};
 
+describe('passwords', () => {
   test('the right one, in one packet with the next query', async () => {
     const { bench, client } = asked({ auth_type: 'plain' });
     expect(client.takeSummary()).toBe('R');

@@ -3,9 +3,9 @@
  * Sync around the server's answer, as many ReadyForQuery messages come as PostgreSQL sends, and none for the next client.
  */
 import { describe, expect, test } from 'vitest';
-import { sessionBench } from '../support/session-fixture.ts';
 import type { ScriptedSession } from '../support/scripted-session.ts';
 import type { SessionClient } from '../support/session-client.ts';
+import { sessionBench } from '../support/session-fixture.ts';
 import { client as m, server as s } from '../support/wire.ts';
 
 function copyBench() {
@@ -128,9 +128,9 @@ describe('COPY in a simple query', () => {
   });
 });
 
-describe('COPY in the extended protocol', () => {
-  const opener = (sql: string) => [m.parse(sql), m.bind(), m.execute()];
+const opener = (sql: string): Buffer[] => [m.parse(sql), m.bind(), m.execute()];
 
+describe('COPY in the extended protocol', () => {
   test('Sync after CopyDone', () => {
     const { bench, alice, bob, postgres } = copyBench();
     expect(alice.exchange(...opener('COPY IN'), m.flush())).toBe('1 2 G');

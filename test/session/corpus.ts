@@ -11,7 +11,10 @@ export interface Conversation {
   readonly timing?: true;
 }
 
-const one = (name: string, ...messages: readonly Buffer[]): Conversation => ({ name, steps: [Buffer.concat(messages)] });
+const one = (name: string, ...messages: readonly Buffer[]): Conversation => ({
+  name,
+  steps: [Buffer.concat(messages)],
+});
 
 /** Statement names are used once in each conversation, and closed. */
 export const corpus: readonly Conversation[] = [
@@ -47,11 +50,21 @@ export const corpus: readonly Conversation[] = [
   one('parameters', m.query("SET application_name = 'x'"), m.query('RESET ALL')),
   one('copy out', m.query('COPY OUT 3'), m.batch('COPY OUT 2'), m.sync()),
   {
-    ...one('stray copy messages', m.copyData('x'), m.copyDone(), m.query('SELECT a'), m.copyFail(), m.query('SELECT b')),
+    ...one(
+      'stray copy messages',
+      m.copyData('x'),
+      m.copyDone(),
+      m.query('SELECT a'),
+      m.copyFail(),
+      m.query('SELECT b'),
+    ),
     timing: true,
   },
   one('flush without a batch', m.flush(), m.query('SELECT a'), m.flush()),
-  { name: 'flush by flush', steps: [m.parse('INSERT one'), m.flush(), m.bind(), m.flush(), m.execute(), m.flush(), m.sync()] },
+  {
+    name: 'flush by flush',
+    steps: [m.parse('INSERT one'), m.flush(), m.bind(), m.flush(), m.execute(), m.flush(), m.sync()],
+  },
   {
     name: 'describe first',
     steps: [
@@ -72,18 +85,39 @@ export const corpus: readonly Conversation[] = [
     ...one('copy refused, all at once', m.query('COPY REFUSED'), m.copyData('one'), m.copyDone(), m.query('SELECT a')),
     timing: true,
   },
-  one('two copies, all at once', m.query('COPY IN; COPY IN'), m.copyData('1'), m.copyDone(), m.copyData('2'), m.copyDone()),
+  one(
+    'two copies, all at once',
+    m.query('COPY IN; COPY IN'),
+    m.copyData('1'),
+    m.copyDone(),
+    m.copyData('2'),
+    m.copyDone(),
+  ),
   {
     ...one('extended copy as libpq sends it', m.batch('COPY IN'), m.sync(), m.copyData('one'), m.copyDone(), m.sync()),
     timing: true,
   },
   {
     // Between the data and its end no client sends a Sync: whether PostgreSQL answers it depends on the data.
-    ...one('extended copy with bad data', m.batch('COPY IN'), m.copyData('bad'), m.copyDone(), m.sync(), m.query('SELECT a')),
+    ...one(
+      'extended copy with bad data',
+      m.batch('COPY IN'),
+      m.copyData('bad'),
+      m.copyDone(),
+      m.sync(),
+      m.query('SELECT a'),
+    ),
     timing: true,
   },
   {
-    ...one('extended copy refused', m.batch('COPY REFUSED'), m.copyData('one'), m.sync(), m.copyDone(), m.query('SELECT a')),
+    ...one(
+      'extended copy refused',
+      m.batch('COPY REFUSED'),
+      m.copyData('one'),
+      m.sync(),
+      m.copyDone(),
+      m.query('SELECT a'),
+    ),
     timing: true,
   },
   { ...one('sync in copy', m.query('COPY IN'), m.copyData('one'), m.sync(), m.copyDone(), m.sync()), timing: true },

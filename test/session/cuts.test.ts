@@ -6,13 +6,16 @@ import { describe, expect, test } from 'vitest';
 import { ModelDatabase } from '../support/model-database.ts';
 import { ModelSession } from '../support/model-session.ts';
 import { sessionBench } from '../support/session-fixture.ts';
-import { client as m, MessageReader } from '../support/wire.ts';
+import { MessageReader, client as m } from '../support/wire.ts';
 import { corpus } from './corpus.ts';
 
 /** What a client that talks to PostgreSQL directly leaves behind when it is cut after `bytes`. */
 function committedDirectly(bytes: Buffer): readonly string[] {
   const database = new ModelDatabase();
-  const session = new ModelSession(database, 1, new Map(database.parameters), { onReplies: () => {}, onExit: () => {} });
+  const session = new ModelSession(database, 1, new Map(database.parameters), {
+    onReplies: () => {},
+    onExit: () => {},
+  });
   for (const message of new MessageReader().push(bytes)) session.receive(message);
   session.abort();
   return database.rows;

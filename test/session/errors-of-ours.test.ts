@@ -58,9 +58,9 @@ describe('a refused Query', () => {
 
   test('in one packet with BEGIN and COMMIT: no row', () => {
     const { bench, alice } = scene();
-    expect(
-      alice.exchange(statement('BEGIN'), statement('INSERT lost'), m.query('SELECT a'), statement('COMMIT')),
-    ).toBe('1 2 n C(BEGIN) Z(T) 1 2 n C(INSERT 0 1) Z(T) E(0A000) Z(E) 1 2 n C(ROLLBACK) Z(I)');
+    expect(alice.exchange(statement('BEGIN'), statement('INSERT lost'), m.query('SELECT a'), statement('COMMIT'))).toBe(
+      '1 2 n C(BEGIN) Z(T) 1 2 n C(INSERT 0 1) Z(T) E(0A000) Z(E) 1 2 n C(ROLLBACK) Z(I)',
+    );
     expect(bench.postgres.rows).toEqual([]);
   });
 

@@ -1,13 +1,17 @@
 /** Limits on clients and logins (fault G4, D8; checklist 17): which one was reached, its value, and nobody else is touched. */
 import { describe, expect, test } from 'vitest';
 import { type BenchSettings, type BenchSetup, sessionBench } from '../support/session-fixture.ts';
-import { client as m, errorFields, server as s } from '../support/wire.ts';
+import { errorFields, client as m, server as s } from '../support/wire.ts';
 
-function refusedBy(settings: BenchSettings, setup: BenchSetup, logins: readonly { user?: string; database?: string }[]) {
+function refusedBy(
+  settings: BenchSettings,
+  setup: BenchSetup,
+  logins: readonly { user?: string; database?: string }[],
+) {
   const bench = sessionBench(settings, setup);
   const clients = logins.slice(0, -1).map((login) => bench.client(login));
   const last = bench.connect();
-  last.sendStartup(logins.at(-1)!);
+  last.sendStartup(logins.at(-1));
   bench.run();
   const [error] = last.take();
   return { bench, clients, last, fields: errorFields(error!) };
@@ -51,7 +55,9 @@ describe('clients', () => {
     bench.run();
     bench.server().login();
     bench.run();
-    expect(clients.map((client) => client.takeSummary().slice(-4)).sort()).toEqual(['Z(I)', 'Z(I)', '300)', '300)'].sort());
+    expect(clients.map((client) => client.takeSummary().slice(-4)).sort()).toEqual(
+      ['Z(I)', 'Z(I)', '300)', '300)'].sort(),
+    );
     expect(bench.registry.clients.size).toBe(2);
   });
 });

@@ -195,10 +195,7 @@ describe('pool_mode per database and user', () => {
   });
 
   test('a connect_query that leaves a transaction open gives nobody a server inside it', () => {
-    const bench = sessionBench(
-      { pool_size: 1 },
-      { databases: { app: { host: '10.0.0.1', connect_query: 'BEGIN' } } },
-    );
+    const bench = sessionBench({ pool_size: 1 }, { databases: { app: { host: '10.0.0.1', connect_query: 'BEGIN' } } });
     bench.expectServers('transaction_left_open');
     bench.expectClients('server_unavailable');
     const alice = bench.connect();

@@ -80,7 +80,12 @@ describe('pool_size', () => {
   });
 
   test('counts a closed server that PostgreSQL has not confirmed for its extra second', () => {
-    const { bench, clients } = scene(2, { pool_size: 1, query_timeout: 1, server_close_timeout: 3, cancel_wait_timeout: 3 });
+    const { bench, clients } = scene(2, {
+      pool_size: 1,
+      query_timeout: 1,
+      server_close_timeout: 3,
+      cancel_wait_timeout: 3,
+    });
     const [alice, bob] = clients;
     bench.expectClients('query_timeout');
     bench.expectServers('query_timeout');
@@ -232,6 +237,24 @@ describe('which server', () => {
     bench.run();
     for (const client of clients) expect(client.takeSummary()).toBe('C(BEGIN) Z(T)');
     expect(bench.postgres.sessions).toHaveLength(2);
+  });
+});
+
+describe('a server that dies while it is checked', () => {
+  test('leaves its waiter to the next idle one', () => {
+    const { bench, clients } = scene(2, { pool_size: 2, server_check_delay: 10 });
+    bench.expectServers('eof', 'connect_failed');
+    beginAll(clients);
+    for (const client of clients) client.query('COMMIT');
+    bench.advance(11_000);
+    // No new one can be opened; the other idle one is fine.
+    bench.postgres.accepting = 'refuse';
+    bench.server(1).takeOver();
+    expect(clients[0]!.query('SELECT a')).toBe('');
+    bench.server(1).die('exit');
+    bench.run();
+    expect(clients[0]!.takeSummary()).toBe('T D(a) C(SELECT 1) Z(I)');
+    expect(clients[0]!.pid()).toBe(bench.server(0).pid);
   });
 });
 

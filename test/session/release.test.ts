@@ -257,3 +257,23 @@ describe('what follows the last ReadyForQuery', () => {
     expect(bench.server(1).queries).toEqual(['SELECT b']);
   });
 });
+
+describe('what came together leaves together', () => {
+  test('messages of one chunk are one write, in both directions', () => {
+    const { bench, alice } = twoClients();
+    alice.query('SELECT first');
+    const toServer = bench.postgres.transportOf(bench.server());
+    const toClient = bench.transportOf(alice);
+    const [before, beforeBack] = [toServer.writes, toClient.writes];
+    alice.exchange(m.query('BEGIN'), m.query('ROWS 20 x'), m.extended('SELECT a'), m.query('COMMIT'));
+    expect(toServer.writes - before).toBe(1);
+    // The server answers each query with a packet of its own; they arrive together.
+    expect(toClient.writes - beforeBack).toBeLessThanOrEqual(4);
+    const [held, heldBack] = [bench.server(), toClient.writes];
+    held.holdReplies();
+    alice.exchange(m.query('ROWS 50 x'), m.query('SELECT a'));
+    held.releaseReplies();
+    bench.run();
+    expect(toClient.writes - heldBack).toBe(1);
+  });
+});

@@ -1,7 +1,7 @@
 /** Servers that end, lie, or speak unasked (faults B; checklist 33, 68): who hears of it, and who gets another server. */
 import { describe, expect, test } from 'vitest';
 import { sessionBench } from '../support/session-fixture.ts';
-import { client as m, errorFields, server as s } from '../support/wire.ts';
+import { errorFields, client as m, server as s } from '../support/wire.ts';
 
 function scene(settings = {}) {
   const bench = sessionBench({ pool_size: 1, query_wait_notify: 0, ...settings });
@@ -110,18 +110,21 @@ describe('an idle server', () => {
 });
 
 describe('a linked server', () => {
-  test.each(['57P01', '25P03', '57P02'])('that says FATAL %s in a transaction: that is the last thing that its client gets', (code) => {
-    const { bench, alice, bob, postgres } = scene();
-    bench.expectClients('server_lost');
-    bench.expectServers('fatal_error');
-    alice.query('BEGIN');
-    postgres.die('exit', fatal(code));
-    bench.run();
-    expect(alice.takeSummary()).toBe(`E(${code})`);
-    expect(alice.isEnded).toBe(true);
-    expect(bob.query('SELECT b')).toBe('T D(b) C(SELECT 1) Z(I)');
-    expect(bench.postgres.sessions).toHaveLength(2);
-  });
+  test.each(['57P01', '25P03', '57P02'])(
+    'that says FATAL %s in a transaction: that is the last thing that its client gets',
+    (code) => {
+      const { bench, alice, bob, postgres } = scene();
+      bench.expectClients('server_lost');
+      bench.expectServers('fatal_error');
+      alice.query('BEGIN');
+      postgres.die('exit', fatal(code));
+      bench.run();
+      expect(alice.takeSummary()).toBe(`E(${code})`);
+      expect(alice.isEnded).toBe(true);
+      expect(bob.query('SELECT b')).toBe('T D(b) C(SELECT 1) Z(I)');
+      expect(bench.postgres.sessions).toHaveLength(2);
+    },
+  );
 
   test('that says FATAL while it runs a query', () => {
     const { bench, alice } = scene();

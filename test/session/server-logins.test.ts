@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { SessionClient } from '../support/session-client.ts';
 import { type BenchSettings, type BenchSetup, type SessionBench, sessionBench } from '../support/session-fixture.ts';
-import { client as m, errorFields, server as s } from '../support/wire.ts';
+import { errorFields, client as m, server as s } from '../support/wire.ts';
 
 function begin(bench: SessionBench, user = 'app'): SessionClient {
   const client = bench.connect();
@@ -93,7 +93,10 @@ describe('a server that refuses the connection', () => {
   });
 
   test('server_login_retry 0 does not go round in a circle', async () => {
-    const bench = scene({ server_login_retry: 0 }, { databases: { app: 'host=nowhere.example user=app min_pool_size=1' } });
+    const bench = scene(
+      { server_login_retry: 0 },
+      { databases: { app: 'host=nowhere.example user=app min_pool_size=1' } },
+    );
     bench.run();
     await bench.settle();
     bench.advance(10_000);
@@ -192,12 +195,10 @@ describe('a server that refuses the login', () => {
     for (let cut = 1; cut < 60; cut++) {
       const bench = scene({}, { manual: true });
       bench.postgres.onStartup = (session) => {
-        const { send } = session;
         session.send = (...messages) => {
           const bytes = Buffer.concat(messages);
-          send.call(session, bytes.subarray(0, cut));
-          bench.environment.postWhenQuiet(() => send.call(session, bytes.subarray(cut)));
-          session.send = send;
+          session.stream.write(bytes.subarray(0, cut));
+          bench.environment.postWhenQuiet(() => session.stream.write(bytes.subarray(cut)));
         };
         session.login();
       };
@@ -228,15 +229,14 @@ describe('a server that is silent', () => {
     };
     begin(bench);
     bench.advance(5400);
-    const { inUse } = bench.budget;
-    const key = bench.pool().scopes[2]!.key;
-    expect(inUse.call(bench.budget, key)).toBe(1);
+    const inUse = () => bench.budget.inUse(bench.pool().scopes[2]!.key);
+    expect(inUse()).toBe(1);
     bench.advance(5000);
     // Cut without PostgreSQL having confirmed it: one more second.
     expect(bench.pool().servers.total).toBe(0);
-    expect(inUse.call(bench.budget, key)).toBe(1);
+    expect(inUse()).toBe(1);
     bench.advance(1500);
-    expect(inUse.call(bench.budget, key)).toBe(0);
+    expect(inUse()).toBe(0);
     expect(bench.pool().closedUnconfirmed).toBe(1);
   });
 

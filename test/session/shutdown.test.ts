@@ -1,7 +1,7 @@
 /** Draining and cutting: who may finish, who is told what, and that nothing is left. */
 import { describe, expect, test } from 'vitest';
 import { type BenchSettings, sessionBench } from '../support/session-fixture.ts';
-import { client as m, errorFields } from '../support/wire.ts';
+import { errorFields, client as m } from '../support/wire.ts';
 
 function scene(settings: BenchSettings = {}) {
   const bench = sessionBench({ pool_size: 1, query_wait_notify: 0, ...settings });
@@ -125,9 +125,7 @@ describe('a drain', () => {
     bench.drain();
     postgres.finish();
     bench.run();
-    expect(alice.takeSummary()).toBe(
-      'C(SELECT 1) Z(I) T D(a) C(SELECT 1) Z(I) 1 2 T D(c) C(SELECT 1) Z(I) E(57P01)',
-    );
+    expect(alice.takeSummary()).toBe('C(SELECT 1) Z(I) T D(a) C(SELECT 1) Z(I) 1 2 T D(c) C(SELECT 1) Z(I) E(57P01)');
   });
 });
 

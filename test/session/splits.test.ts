@@ -2,13 +2,13 @@
  * How a stream is cut into chunks changes nothing: every split in two of what the client and of what the server sends,
  * byte by byte, and by chance, yields the same bytes on the other side.
  */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { cutAt, inPiecesOf, type Segmentation } from '../support/memory-transport.ts';
 import { type SessionBench, sessionBench } from '../support/session-fixture.ts';
 import { decode, encode } from '../support/wire.ts';
 import { traceLine } from '../support/wire-trace.ts';
-import { corpus, type Conversation } from './corpus.ts';
+import { type Conversation, corpus } from './corpus.ts';
 
 interface Outcome {
   /** Everything that the client got after its login, message by message. */

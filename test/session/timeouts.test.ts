@@ -1,7 +1,7 @@
 /** Everything that ends because of the clock (checklist 25, 43, 84): when, what the client hears, what becomes of the server. */
 import { describe, expect, test } from 'vitest';
 import { type BenchSettings, type BenchSetup, sessionBench } from '../support/session-fixture.ts';
-import { client as m, errorFields, server as s } from '../support/wire.ts';
+import { errorFields, client as m, server as s } from '../support/wire.ts';
 
 /** The janitor's rounds are this far apart at most. */
 const ROUND = 400;
@@ -120,7 +120,11 @@ describe('query_timeout', () => {
     postgres.send(s.row('x'.repeat(100)).subarray(0, 50));
     bench.advance(5000 + ROUND);
     expect(alice.isEnded).toBe(true);
-    expect(Buffer.concat(alice.chunks).subarray(-50).equals(s.row('x'.repeat(100)).subarray(0, 50))).toBe(true);
+    expect(
+      Buffer.concat(alice.chunks)
+        .subarray(-50)
+        .equals(s.row('x'.repeat(100)).subarray(0, 50)),
+    ).toBe(true);
   });
 });
 

@@ -65,8 +65,9 @@ export class MemoryTransport implements Transport {
   readonly reusesReadBuffer: boolean;
   segmentation: Segmentation;
   receiveCapacity: number;
-  /** Everything that was ever written to it, for tests that count. */
+  /** What was ever written to it, for tests that count. */
   bytesWritten = 0;
+  writes = 0;
   readonly #environment: VirtualEnvironment;
   readonly #shared: SharedMemory | null;
   #peer: MemoryTransport | null = null;
@@ -154,6 +155,7 @@ export class MemoryTransport implements Transport {
     if (this.#destroyed || view.length === 0) return WRITE_GONE;
     if (!this.#connected) throw new Error('written to before it was connected');
     this.bytesWritten += view.length;
+    this.writes++;
     if (this.#finSent || this.#failure !== null || this.#brokenPipe !== null) return this.#breakPipe();
     const taken = this.#pending.length === 0 ? this.#handOver(view) : 0;
     if (taken === view.length) return WRITE_GONE;

@@ -4,8 +4,8 @@
  * handful of statements. It knows no socket; replies are buffered as the real one buffers them.
  */
 import { type ModelDatabase, SqlError } from './model-database.ts';
-import { ModelTransaction } from './model-transaction.ts';
 import { type Statement, statementsOf } from './model-sql.ts';
+import { ModelTransaction } from './model-transaction.ts';
 import { server, strings, type WireMessage } from './wire.ts';
 
 /** What a statement in progress waits for: `finish()` or a cancel, or the client's next message. */
@@ -28,6 +28,8 @@ export interface ModelOutput {
 }
 
 const EXTENDED = 'PBCDEH';
+/** pqcomm.c: PQ_SEND_BUFFER_SIZE. */
+const SEND_BUFFER_BYTES = 8192;
 
 export class ModelSession {
   readonly transaction: ModelTransaction;
@@ -38,6 +40,7 @@ export class ModelSession {
   readonly #statements = new Map<string, Statement | null>();
   readonly #portals = new Map<string, Portal>();
   #unflushed: Buffer[] = [];
+  #unflushedBytes = 0;
   #inbox: WireMessage[] = [];
   #work: Work | null = null;
   #wait: Wait | null = null;
@@ -134,14 +137,20 @@ export class ModelSession {
     }
   }
 
+  /** A full buffer is flushed without anybody asking. */
   #reply(...messages: readonly Buffer[]): void {
-    this.#unflushed.push(...messages);
+    for (const message of messages) {
+      this.#unflushed.push(message);
+      this.#unflushedBytes += message.length;
+    }
+    if (this.#unflushedBytes > SEND_BUFFER_BYTES) this.#flush();
   }
 
   #flush(): void {
     if (this.#unflushed.length === 0) return;
     const bytes = Buffer.concat(this.#unflushed);
     this.#unflushed = [];
+    this.#unflushedBytes = 0;
     this.#output.onReplies(bytes);
   }
 
@@ -358,6 +367,7 @@ export class ModelSession {
         throw new SqlError(statement.text, 'the session ends', 'FATAL');
       case 'CRASH':
         this.#unflushed = [];
+        this.#unflushedBytes = 0;
         return this.#exit();
       case 'DISCARD':
         this.#statements.clear();

@@ -1,7 +1,7 @@
 /** One modelled session's transaction: its block, what it has not committed, and the parameters that it has changed. */
 import { type ModelDatabase, SqlError } from './model-database.ts';
 import type { Statement } from './model-sql.ts';
-import { server, type Status } from './wire.ts';
+import { type Status, server } from './wire.ts';
 
 export class ModelTransaction {
   readonly #database: ModelDatabase;

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { Client, type ClientConfig } from 'pg';
 import { onTestFinished } from 'vitest';
 import type { Environment } from '../../src/base/environment.ts';
-import type { Logger, LogFields } from '../../src/base/logger.ts';
+import type { LogFields, Logger } from '../../src/base/logger.ts';
 import { createPooler, type Pooler } from '../../src/pooler.ts';
 import { TcpClient } from './corpus/tcp-client.ts';
 import { type PostgresCluster, type UserName, users } from './postgres-cluster.ts';
@@ -50,6 +50,9 @@ const SOCKETS = new Set(['TCPSocketWrap', 'TCPServerWrap', 'TCPConnectWrap', 'Ge
 
 let authFileOfProcess: string | null = null;
 
+/** Whose socket is whose cannot be told, so they are counted from the first fixture's start to the last one's end. */
+const openFixtures = { count: 0, socketsBefore: 0 };
+
 /** Every user of a cluster with the password in plain text, as `auth_file`. One per process, removed at its end. */
 export function authFile(): string {
   if (authFileOfProcess !== null) return authFileOfProcess;
@@ -63,15 +66,10 @@ export function authFile(): string {
 
 /** The configuration of a fixture, in the shape of the YAML file; `database` is the name of its own. */
 export function configurationOf(options: PoolerOptions, database: string): object {
-  const { cluster, database: entry, databases, users: userEntries, databaseName, through, directIo } = options;
-  const { expectedCloses, leavesServerDown, pool_size, ...settings } = options;
-  void [databaseName, directIo, expectedCloses, leavesServerDown];
-  delete (settings as Record<string, unknown>)['cluster'];
-  for (const key of ['database', 'databases', 'users', 'databaseName', 'through', 'directIo']) {
-    delete (settings as Record<string, unknown>)[key];
-  }
+  const { cluster, database: entry, databases, users: userEntries, through, pool_size, ...others } = options;
+  const { databaseName: _name, directIo: _io, expectedCloses: _closes, leavesServerDown: _down, ...settings } = others;
   const { host, port } = through ?? cluster;
-  const others = Object.entries(databases ?? {}).map(([name, other]) => [
+  const otherEntries = Object.entries(databases ?? {}).map(([name, other]) => [
     name,
     { host: cluster.host, port: cluster.port, ...other },
   ]);
@@ -84,7 +82,7 @@ export function configurationOf(options: PoolerOptions, database: string): objec
       ...(pool_size === undefined ? {} : { default_pool_size: pool_size }),
       ...settings,
     },
-    databases: { [database]: { host, port, ...entry }, ...Object.fromEntries(others) },
+    databases: { [database]: { host, port, ...entry }, ...Object.fromEntries(otherEntries) },
     ...(userEntries === undefined ? {} : { users: userEntries }),
   };
 }
@@ -99,7 +97,7 @@ export async function pooler(options: PoolerOptions): Promise<PoolerFixture> {
 /** For several tests; whoever starts it calls `close()`, which throws if anything was left. */
 export async function startPooler(options: PoolerOptions): Promise<PoolerFixture> {
   const database = options.databaseName ?? (await options.cluster.createDatabase());
-  const before = socketCount();
+  if (openFixtures.count === 0) openFixtures.socketsBefore = socketCount();
   const log: LogLine[] = [];
   const timers = { running: 0 };
   const started = await createPooler(configurationOf(options, database), {
@@ -108,14 +106,14 @@ export async function startPooler(options: PoolerOptions): Promise<PoolerFixture
     directIo: options.directIo ?? true,
     environment: (real) => countTimers(real, timers),
   });
-  return new PoolerFixture(started, options, { database, log, timers, socketsBefore: before });
+  openFixtures.count++;
+  return new PoolerFixture(started, options, { database, log, timers });
 }
 
 interface FixtureState {
   readonly database: string;
   readonly log: LogLine[];
   readonly timers: { readonly running: number };
-  readonly socketsBefore: number;
 }
 
 export class PoolerFixture {
@@ -184,7 +182,9 @@ export class PoolerFixture {
   /** Reasons for which servers were closed so far, in their order. */
   get serverCloses(): string[] {
     const prefix = 'closing server: ';
-    return this.log.filter(({ message }) => message.startsWith(prefix)).map(({ message }) => message.slice(prefix.length));
+    return this.log
+      .filter(({ message }) => message.startsWith(prefix))
+      .map(({ message }) => message.slice(prefix.length));
   }
 
   /** Ends the fixture's clients and the pooler; throws what is wrong. */
@@ -232,8 +232,11 @@ export class PoolerFixture {
   }
 
   async #resourceProblems(): Promise<string[]> {
+    const { timers } = this.#state;
+    const { socketsBefore } = openFixtures;
+    openFixtures.count--;
+    if (openFixtures.count > 0) return timers.running > 0 ? [`${timers.running} timers of the pooler were left`] : [];
     const deadline = performance.now() + SETTLE_LIMIT_MS;
-    const { timers, socketsBefore } = this.#state;
     while (socketCount() > socketsBefore && performance.now() < deadline) {
       await new Promise((resolve) => setImmediate(resolve));
     }

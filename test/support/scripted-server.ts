@@ -134,7 +134,7 @@ export class ScriptedServer {
     const stream = new MemoryStream(environment, { ...here, receiveCapacity: this.receiveCapacity }, there);
     this.streams.add(stream);
     MemoryTransport.connect(transport, stream.transport);
-    new ScriptedSession(this, stream);
+    ScriptedSession.begin(this, stream);
     return transport;
   }
 }

@@ -31,13 +31,18 @@ export class ScriptedSession {
   #seen = 0;
   #gone = false;
 
-  constructor(server: ScriptedServer, stream: MemoryStream) {
+  private constructor(server: ScriptedServer, stream: MemoryStream) {
     this.#server = server;
     this.stream = stream;
     stream.onData = (chunk) => this.#onData(chunk);
     stream.onEnd = () => this.#onEnd();
     stream.onClose = () => this.#onEnd();
     stream.onDrain = () => stream.resume();
+  }
+
+  /** Listens to a connection that was accepted. It makes itself known to `server` with its startup packet. */
+  static begin(server: ScriptedServer, stream: MemoryStream): ScriptedSession {
+    return new ScriptedSession(server, stream);
   }
 
   /** The backend has exited. */

@@ -178,7 +178,11 @@ export class SessionBench {
     );
     environment.post(() =>
       ClientLogin.begin(this.#logins, (handler) => {
-        const options = { ...here, memory: this.#clientMemory, ...(segmentation === undefined ? {} : { segmentation }) };
+        const options = {
+          ...here,
+          memory: this.#clientMemory,
+          ...(segmentation === undefined ? {} : { segmentation }),
+        };
         const transport = new MemoryTransport(environment, handler, options, there);
         this.accepted.push(transport);
         MemoryTransport.connect(stream.transport, transport);
@@ -292,7 +296,8 @@ export class SessionBench {
 
   #settleUntil(isDone: () => boolean): void {
     this.environment.run();
-    for (let ms = 0; ms < TEAR_DOWN_MS && !isDone(); ms += TEAR_DOWN_STEP_MS) this.environment.advance(TEAR_DOWN_STEP_MS);
+    for (let ms = 0; ms < TEAR_DOWN_MS && !isDone(); ms += TEAR_DOWN_STEP_MS)
+      this.environment.advance(TEAR_DOWN_STEP_MS);
   }
 
   /** Whatever a test has made a server do, it now does what the model does, or goes. */

@@ -76,10 +76,7 @@ export function baselineProblems(bench: SessionBench, phase?: 'stopped'): string
 
 /** Throws for anything that is left, or that was closed without the test having announced it. */
 export function expectBaseline(bench: SessionBench, unexpectedCloses: readonly string[], phase?: 'stopped'): void {
-  const problems = [
-    ...unexpectedCloses.map((what) => `unexpected close: ${what}`),
-    ...baselineProblems(bench, phase),
-  ];
+  const problems = [...unexpectedCloses.map((what) => `unexpected close: ${what}`), ...baselineProblems(bench, phase)];
   if (problems.length > 0) throw new Error(`after the test: ${problems.join('\n')}`);
 }
 
@@ -98,6 +95,8 @@ function transportProblems({ router, servers }: SessionBench): string[] {
   const known = [...router.pools].flatMap((pool) => [...pool.servers]);
   return [...servers].flatMap(({ host, port, openTransports }) => {
     const counted = known.filter(({ address }) => address.host === host && address.port === port).length;
-    return openTransports.length === counted ? [] : [`${openTransports.length} sockets to ${host} for ${counted} servers`];
+    return openTransports.length === counted
+      ? []
+      : [`${openTransports.length} sockets to ${host} for ${counted} servers`];
   });
 }

@@ -15,7 +15,13 @@ export interface Outcome {
 }
 
 /** Neither a user's start-up file nor the environment decides what a program does. */
-const ENVIRONMENT = { PATH: process.env['PATH'], LC_ALL: 'C', PGAPPNAME: 'test', PGCONNECT_TIMEOUT: '10', HOME: '/nonexistent' };
+const ENVIRONMENT = {
+  PATH: process.env['PATH'],
+  LC_ALL: 'C',
+  PGAPPNAME: 'test',
+  PGCONNECT_TIMEOUT: '10',
+  HOME: '/nonexistent',
+};
 
 /** The program's version, or null if it is not there. */
 export function systemClientVersion(program: SystemClient): string | null {

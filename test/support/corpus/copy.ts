@@ -37,12 +37,21 @@ const simpleIn: readonly Conversation[] = [
     hear('Z', 2),
     countCopied,
   ]),
-  conversation('COPY in, all at once', [say('all', query(IN), ...rows, copyDone, query('select count(*) from copied'))]),
+  conversation('COPY in, all at once', [
+    say('all', query(IN), ...rows, copyDone, query('select count(*) from copied')),
+  ]),
   conversation('COPY in without a row', [say('all', query(IN), copyDone), countCopied]),
   conversation('COPY in of binary data', [
     say('copy', query('copy copied_too from stdin (format binary)')),
     hear('G'),
-    say('data', copyData(BINARY_HEADER), copyData(binaryRow(7)), copyData(binaryRow(8)), copyData(BINARY_END), copyDone),
+    say(
+      'data',
+      copyData(BINARY_HEADER),
+      copyData(binaryRow(7)),
+      copyData(binaryRow(8)),
+      copyData(BINARY_END),
+      copyDone,
+    ),
     hear('Z', 2),
     say('check', query('select * from copied_too')),
   ]),
@@ -60,7 +69,10 @@ const simpleIn: readonly Conversation[] = [
   conversation('COPY in of data that goes on long after the error', [
     say('copy', query(IN), copyData('bad\n')),
     hear('Z', 2),
-    say('late', repeat(3000, () => copyData('5\tlate\n'))),
+    say(
+      'late',
+      repeat(3000, () => copyData('5\tlate\n')),
+    ),
     say('done', copyDone, query('select count(*) from copied')),
   ]),
   conversation('COPY in that the client fails', [
@@ -83,7 +95,15 @@ const simpleIn: readonly Conversation[] = [
     say('second', copyData('3\n'), copyDone),
   ]),
   conversation('two COPYs in one query, all at once', [
-    say('all', query(`${IN}; copy copied_too from stdin; select 1`), ...rows, copyDone, copyData('3\n'), copyDone, query('select 2')),
+    say(
+      'all',
+      query(`${IN}; copy copied_too from stdin; select 1`),
+      ...rows,
+      copyDone,
+      copyData('3\n'),
+      copyDone,
+      query('select 2'),
+    ),
   ]),
   conversation('two COPYs in one query, the first fails', [
     say('all', query(`${IN}; copy copied_too from stdin`), copyData('bad\n'), copyDone, copyData('3\n'), copyDone),
@@ -94,17 +114,38 @@ const simpleIn: readonly Conversation[] = [
     say('next', query('select count(*) from copied')),
   ]),
   conversation('many COPYs at once', [
-    say('all', repeat(50, (i) => Buffer.concat([query(IN), copyData(`${i}\tx\n`), copyDone]))),
+    say(
+      'all',
+      repeat(50, (i) => Buffer.concat([query(IN), copyData(`${i}\tx\n`), copyDone])),
+    ),
     countCopied,
   ]),
-  conversation('COPY in of three megabytes in large pieces', [
-    say('all', query(IN), repeat(30, () => copyData('1\tabcdefghijkl\n'.repeat(7000))), copyDone),
-    countCopied,
-  ], { isLong: true }),
-  conversation('COPY in of small pieces that cut rows', [
-    say('all', query(IN), repeat(20_000, (i) => copyData(['1', '\t', 'x', '\n'][i % 4] ?? '')), copyDone),
-    countCopied,
-  ], { isLong: true }),
+  conversation(
+    'COPY in of three megabytes in large pieces',
+    [
+      say(
+        'all',
+        query(IN),
+        repeat(30, () => copyData('1\tabcdefghijkl\n'.repeat(7000))),
+        copyDone,
+      ),
+      countCopied,
+    ],
+    { isLong: true },
+  ),
+  conversation(
+    'COPY in of small pieces that cut rows',
+    [
+      say(
+        'all',
+        query(IN),
+        repeat(20_000, (i) => copyData(['1', '\t', 'x', '\n'][i % 4] ?? '')),
+        copyDone,
+      ),
+      countCopied,
+    ],
+    { isLong: true },
+  ),
   transaction('COPY in inside a transaction', [
     say('all', query('begin'), query(IN), ...rows, copyDone, query('select count(*) from copied'), query('rollback')),
     countCopied,
@@ -130,7 +171,18 @@ const syncsIn: readonly Conversation[] = [
     say('all', query(IN), rows[0], sync, flush, rows[1], sync, copyDone, sync, query('select 1')),
   ]),
   conversation('Syncs within data that is refused, all at once', [
-    say('all', query('copy no_such from stdin'), rows[0], sync, flush, rows[1], sync, copyDone, sync, query('select 1')),
+    say(
+      'all',
+      query('copy no_such from stdin'),
+      rows[0],
+      sync,
+      flush,
+      rows[1],
+      sync,
+      copyDone,
+      sync,
+      query('select 1'),
+    ),
   ]),
   conversation('Syncs within data that goes bad, all at once', [
     say('all', query(IN), rows[0], sync, copyData('bad\n'), sync, rows[1], sync, copyDone, sync, query('select 1')),
@@ -175,7 +227,19 @@ const extendedIn: readonly Conversation[] = [
     say('all', copyIn('copy no_such from stdin'), rows[0], sync, rows[1], copyDone, sync, extended('select 1'), sync),
   ]),
   conversation('data in a batch without a COPY', [
-    say('all', extended('select 1'), rows[0], sync, extended('select 2'), rows[0], flush, rows[1], copyDone, sync, sync),
+    say(
+      'all',
+      extended('select 1'),
+      rows[0],
+      sync,
+      extended('select 2'),
+      rows[0],
+      flush,
+      rows[1],
+      copyDone,
+      sync,
+      sync,
+    ),
     say('again', extended('select 3'), sync, rows[0], sync, query('select 4'), rows[0], sync, copyDone, sync),
   ]),
   conversation('extended COPY in that is refused, Syncs everywhere', [
@@ -204,7 +268,19 @@ const extendedIn: readonly Conversation[] = [
     countCopied,
   ]),
   conversation('two extended COPYs in one batch, Syncs before the data', [
-    say('all', copyIn(), sync, ...rows, copyDone, sync, copyIn('copy copied_too from stdin'), sync, copyData('3\n'), copyDone, sync),
+    say(
+      'all',
+      copyIn(),
+      sync,
+      ...rows,
+      copyDone,
+      sync,
+      copyIn('copy copied_too from stdin'),
+      sync,
+      copyData('3\n'),
+      copyDone,
+      sync,
+    ),
     countCopied,
   ]),
   conversation('an error before an extended COPY in the batch', [
@@ -225,33 +301,55 @@ const out: readonly Conversation[] = [
     say('csv', query("copy (select 'a,b') to stdout (format csv, header)")),
   ]),
   conversation('extended COPY out', [
-    say('all', extended("copy (select i from generate_series(1, 20) i) to stdout"), extended('select 1'), sync),
+    say('all', extended('copy (select i from generate_series(1, 20) i) to stdout'), extended('select 1'), sync),
   ]),
   conversation('COPY out that fails in the middle', [
     say('all', query('copy (select 10 / (5 - i) from generate_series(1, 9) i) to stdout'), query('select 1')),
     say('extended', extended('copy (select 10 / (5 - i) from generate_series(1, 9) i) to stdout'), sync),
   ]),
-  conversation('COPY out of megabytes', [
-    say('all', query("copy (select i, repeat('y', 90) from generate_series(1, 40000) i) to stdout"), query('select 1')),
-    say('rows', query("copy (select repeat('z', 200000) from generate_series(1, 10)) to stdout")),
-  ], { isLong: true }),
+  conversation(
+    'COPY out of megabytes',
+    [
+      say(
+        'all',
+        query("copy (select i, repeat('y', 90) from generate_series(1, 40000) i) to stdout"),
+        query('select 1'),
+      ),
+      say('rows', query("copy (select repeat('z', 200000) from generate_series(1, 10)) to stdout")),
+    ],
+    { isLong: true },
+  ),
 ];
 
 const violations: readonly Conversation[] = [
-  conversation('a Query within a COPY in', [say('copy', query(IN)), hear('G'), say('query', rows[0], query('select 1')), hear('E', 2)], {
-    endsServer: true,
-    needsWaits: true,
-  }),
-  conversation('a FunctionCall within a COPY in', [say('copy', query(IN)), hear('G'), say('call', functionCall(177, '1', '2')), hear('E', 2)], {
-    endsServer: true,
-    needsWaits: true,
-  }),
-  conversation('a Parse within an extended COPY in', [say('copy', copyIn(), sync), hear('G'), say('parse', parse('select 1'), sync), hear('E', 2)], {
-    endsServer: true,
-    needsWaits: true,
-  }),
+  conversation(
+    'a Query within a COPY in',
+    [say('copy', query(IN)), hear('G'), say('query', rows[0], query('select 1')), hear('E', 2)],
+    {
+      endsServer: true,
+      needsWaits: true,
+    },
+  ),
+  conversation(
+    'a FunctionCall within a COPY in',
+    [say('copy', query(IN)), hear('G'), say('call', functionCall(177, '1', '2')), hear('E', 2)],
+    {
+      endsServer: true,
+      needsWaits: true,
+    },
+  ),
+  conversation(
+    'a Parse within an extended COPY in',
+    [say('copy', copyIn(), sync), hear('G'), say('parse', parse('select 1'), sync), hear('E', 2)],
+    {
+      endsServer: true,
+      needsWaits: true,
+    },
+  ),
   conversation('Terminate within a COPY in', [say('copy', query(IN)), hear('G'), say('terminate', rows[0], terminate)]),
-  conversation('a CopyDone with a body', [say('copy', query(IN), rows[0], message('c', Buffer.from('x')), query('select 1'))]),
+  conversation('a CopyDone with a body', [
+    say('copy', query(IN), rows[0], message('c', Buffer.from('x')), query('select 1')),
+  ]),
 ];
 
 export const copyConversations = [...simpleIn, ...syncsIn, ...extendedIn, ...out, ...violations];

@@ -27,7 +27,11 @@ const single: readonly Conversation[] = [
     hear('Z', 2),
     say('good', parse('select $1, $2, $3 is null', '', [INT4, TEXT, TEXT]), bind({ values: ['7', 'é', null] })),
     say('end', describe('P'), execute(), sync),
-    say('binary', parse('select $1::int4, $2::text'), bind({ values: [Buffer.of(0, 0, 1, 0), 'b'], valueFormat: 1, resultFormat: 1 })),
+    say(
+      'binary',
+      parse('select $1::int4, $2::text'),
+      bind({ values: [Buffer.of(0, 0, 1, 0), 'b'], valueFormat: 1, resultFormat: 1 }),
+    ),
     say('end', describe('P'), execute(), sync),
   ]),
   conversation('an empty statement', [say('all', parse(''), describe('S'), bind(), describe('P'), execute(), sync)]),
@@ -70,12 +74,30 @@ const single: readonly Conversation[] = [
     hear('C'),
     say('end', close('P', 'cursor'), sync),
   ]),
-  conversation('a row limit that is never served to its end', [
-    say('open', parse('select i from generate_series(1, 10) i'), bind({ portal: 'cursor' }), execute('cursor', 4), flush),
-    hear('s'),
-  ], { needsWaits: true }),
+  conversation(
+    'a row limit that is never served to its end',
+    [
+      say(
+        'open',
+        parse('select i from generate_series(1, 10) i'),
+        bind({ portal: 'cursor' }),
+        execute('cursor', 4),
+        flush,
+      ),
+      hear('s'),
+    ],
+    { needsWaits: true },
+  ),
   conversation('an unnamed portal served in parts', [
-    say('parts', parse('select i from generate_series(1, 5) i'), bind(), execute('', 2), execute('', 2), execute('', 2), sync),
+    say(
+      'parts',
+      parse('select i from generate_series(1, 5) i'),
+      bind(),
+      execute('', 2),
+      execute('', 2),
+      execute('', 2),
+      sync,
+    ),
     hear('Z', 2),
     say('gone', execute('', 2), sync),
   ]),
@@ -88,7 +110,9 @@ const single: readonly Conversation[] = [
 ];
 
 const errorsUntilSync: readonly Conversation[] = [
-  conversation('an error in Parse', [say('all', extended('selekt'), extended('select 1'), sync, extended('select 2'), sync)]),
+  conversation('an error in Parse', [
+    say('all', extended('selekt'), extended('select 1'), sync, extended('select 2'), sync),
+  ]),
   conversation('an error in Bind', [
     say('all', parse('select $1::int'), bind({ values: ['seven'] }), describe('P'), execute(), flush, sync),
     hear('Z', 2),
@@ -119,16 +143,29 @@ const errorsUntilSync: readonly Conversation[] = [
     say('three', execute()),
     say('four', sync, query('select 4')),
   ]),
-  conversation('an error that nobody waits for the end of', [say('error', extended('select 1/0'), flush), hear('E')], { needsWaits: true }),
+  conversation('an error that nobody waits for the end of', [say('error', extended('select 1/0'), flush), hear('E')], {
+    needsWaits: true,
+  }),
   conversation('errors in every second batch', [
-    say('all', repeat(60, (i) => Buffer.concat([extended(`select 1 / (${i} % 2)`), extended(`select ${i}`), sync]))),
+    say(
+      'all',
+      repeat(60, (i) => Buffer.concat([extended(`select 1 / (${i} % 2)`), extended(`select ${i}`), sync])),
+    ),
   ]),
   conversation('a deferred constraint fails at Sync', [
     say('all', extended('insert into deferred values (1)'), extended('insert into deferred values (1)'), sync),
     say('next', extended('select count(*) from deferred'), sync),
   ]),
   transaction('a deferred constraint fails at COMMIT', [
-    say('all', extended('begin'), sync, extended('insert into deferred values (1), (1)'), sync, extended('commit'), sync),
+    say(
+      'all',
+      extended('begin'),
+      sync,
+      extended('insert into deferred values (1), (1)'),
+      sync,
+      extended('commit'),
+      sync,
+    ),
     say('next', extended('select count(*) from deferred'), sync),
   ]),
 ];
@@ -151,10 +188,11 @@ const batches: readonly Conversation[] = [
   conversation('a batch without Sync, and the client leaves', [
     say('insert', extended('insert into notes values (1)')),
   ]),
-  conversation('a batch without Sync, answered, and the client leaves', [
-    say('insert', extended('insert into notes values (1)'), flush),
-    hear('C'),
-  ], { needsWaits: true }),
+  conversation(
+    'a batch without Sync, answered, and the client leaves',
+    [say('insert', extended('insert into notes values (1)'), flush), hear('C')],
+    { needsWaits: true },
+  ),
   conversation('a batch, Terminate, and no Sync ever', [
     say('all', extended('select 1'), sync, extended('insert into notes values (1)'), terminate, sync),
   ]),
@@ -165,7 +203,13 @@ const batches: readonly Conversation[] = [
     say('function', extended('select 5'), functionCall(PLUS, '1', '2'), sync),
   ]),
   transaction('named portals in a transaction', [
-    say('open', query('begin'), parse('select i from generate_series(1, 6) i'), bind({ portal: 'one' }), bind({ portal: 'two' })),
+    say(
+      'open',
+      query('begin'),
+      parse('select i from generate_series(1, 6) i'),
+      bind({ portal: 'one' }),
+      bind({ portal: 'two' }),
+    ),
     say('mix', execute('one', 2), execute('two', 3), sync),
     hear('Z', 3),
     say('on', execute('one', 2), execute('two', 0), sync),
@@ -176,33 +220,74 @@ const batches: readonly Conversation[] = [
   ]),
   transaction('cursors of SQL', [
     say('open', query('begin; declare c cursor for select i from generate_series(1, 100) i')),
-    ...Array.from({ length: 4 }, (_, i) => [say('fetch', extended(`fetch ${10 + i} from c`), sync), hear('Z', 3 + i)]).flat(),
+    ...Array.from({ length: 4 }, (_, i) => [
+      say('fetch', extended(`fetch ${10 + i} from c`), sync),
+      hear('Z', 3 + i),
+    ]).flat(),
     say('end', query('close c; commit')),
   ]),
 ];
 
 const pipelines: readonly Conversation[] = [
   conversation('a pipeline of five hundred Syncs', [
-    say('all', repeat(500, (i) => Buffer.concat([extended(`select ${i}`), sync]))),
+    say(
+      'all',
+      repeat(500, (i) => Buffer.concat([extended(`select ${i}`), sync])),
+    ),
   ]),
-  conversation('a hundred thousand Syncs', [say('all', repeat(100_000, () => sync))], { isLong: true }),
-  conversation('forty thousand executions in one batch', [
-    say('all', parse('select 1', 'corpus_many'), repeat(40_000, () => Buffer.concat([bind({ statement: 'corpus_many' }), execute()]))),
-    say('end', close('S', 'corpus_many'), sync),
-  ], { isLong: true }),
-  conversation('seventy thousand statements without a Flush', [
-    say('all', repeat(70_000, () => parse('select 1')), sync),
-  ], { isLong: true }),
+  conversation(
+    'a hundred thousand Syncs',
+    [
+      say(
+        'all',
+        repeat(100_000, () => sync),
+      ),
+    ],
+    { isLong: true },
+  ),
+  conversation(
+    'forty thousand executions in one batch',
+    [
+      say(
+        'all',
+        parse('select 1', 'corpus_many'),
+        repeat(40_000, () => Buffer.concat([bind({ statement: 'corpus_many' }), execute()])),
+      ),
+      say('end', close('S', 'corpus_many'), sync),
+    ],
+    { isLong: true },
+  ),
+  conversation(
+    'seventy thousand statements without a Flush',
+    [
+      say(
+        'all',
+        repeat(70_000, () => parse('select 1')),
+        sync,
+      ),
+    ],
+    { isLong: true },
+  ),
   conversation('a pipeline that mixes everything', [
     say('all', repeat(40, mixed)),
     say('end', close('S', 'corpus_mixed'), sync),
   ]),
-  conversation('values of 64 KB and of megabytes', [
-    ...[65_400, 65_536, 3_000_000].map((length) =>
-      say(`${length}`, parse('select length($1), $1', '', [TEXT]), bind({ values: ['v'.repeat(length)] }), execute(), sync),
-    ),
-    say('a long statement', parse(`select '${'s'.repeat(200_000)}'`), bind(), execute(), sync),
-  ], { isLong: true }),
+  conversation(
+    'values of 64 KB and of megabytes',
+    [
+      ...[65_400, 65_536, 3_000_000].map((length) =>
+        say(
+          `${length}`,
+          parse('select length($1), $1', '', [TEXT]),
+          bind({ values: ['v'.repeat(length)] }),
+          execute(),
+          sync,
+        ),
+      ),
+      say('a long statement', parse(`select '${'s'.repeat(200_000)}'`), bind(), execute(), sync),
+    ],
+    { isLong: true },
+  ),
 ];
 
 function mixed(i: number): Buffer {

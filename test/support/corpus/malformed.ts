@@ -23,8 +23,16 @@ export const malformedConversations: readonly Conversation[] = [
   broken('a Parse with a negative number of types', message('P', text(''), text('select 1'), int16(-1))),
   broken('a Parse with something behind its end', message('P', text(''), text('select 1'), int16(0), Buffer.from('x'))),
   broken('a Bind without a body', parse('select 1'), message('B', empty)),
-  broken('a Bind with 65535 values and none there', parse('select 1'), message('B', text(''), text(''), int16(0), int16(65_535))),
-  broken('a Bind with 65535 formats', parse('select 1'), message('B', text(''), text(''), int16(65_535), int16(0), int16(0))),
+  broken(
+    'a Bind with 65535 values and none there',
+    parse('select 1'),
+    message('B', text(''), text(''), int16(0), int16(65_535)),
+  ),
+  broken(
+    'a Bind with 65535 formats',
+    parse('select 1'),
+    message('B', text(''), text(''), int16(65_535), int16(0), int16(0)),
+  ),
   broken(
     'a Bind with a value of length -2',
     parse('select $1::text'),
@@ -49,20 +57,41 @@ export const malformedConversations: readonly Conversation[] = [
   broken('a Sync with a body', message('S', Buffer.from('x'))),
   broken('a FunctionCall without a body', message('F', empty)),
   broken('a FunctionCall with too many values', message('F', int32(177), int16(0), int16(32_000))),
-  broken('a CopyData, CopyDone and CopyFail without a COPY, malformed', message('c', Buffer.from('x')), message('f', empty)),
+  broken(
+    'a CopyData, CopyDone and CopyFail without a COPY, malformed',
+    message('c', Buffer.from('x')),
+    message('f', empty),
+  ),
   conversation('a malformed Bind among good ones', [
-    say('all', extended('select 1'), message('B', empty), execute(), extended('select 2'), sync, extended('select 3'), sync),
+    say(
+      'all',
+      extended('select 1'),
+      message('B', empty),
+      execute(),
+      extended('select 2'),
+      sync,
+      extended('select 3'),
+      sync,
+    ),
   ]),
-  conversation('a message type that does not exist', [
-    say('before', query('select 1')),
-    hear('Z', 2),
-    say('unknown', message('a', Buffer.from('what')), query('select 2')),
-  ], { needsWaits: true }),
+  conversation(
+    'a message type that does not exist',
+    [
+      say('before', query('select 1')),
+      hear('Z', 2),
+      say('unknown', message('a', Buffer.from('what')), query('select 2')),
+    ],
+    { needsWaits: true },
+  ),
   conversation('a message type that does not exist, behind a query', [
     say('both', query("select 'answered', pg_sleep(0.05)"), message('a', empty)),
   ]),
-  conversation('a password message after the login', [say('password', message('p', text('secret')), query('select 2'))]),
-  conversation('a length that is too short', [say('short', Buffer.concat([Buffer.from('Q'), int32(3)]), query('select 1'))]),
+  conversation('a password message after the login', [
+    say('password', message('p', text('secret')), query('select 2')),
+  ]),
+  conversation('a length that is too short', [
+    say('short', Buffer.concat([Buffer.from('Q'), int32(3)]), query('select 1')),
+  ]),
   conversation('a Flush and a Sync in a batch that has failed', [
     say('all', message('B', empty), flush, flush, sync, sync, flush, query('select 1')),
   ]),

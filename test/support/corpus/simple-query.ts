@@ -38,11 +38,13 @@ const plain: readonly Conversation[] = [
   conversation('queries that do not wait for answers', [
     say('thirty', ...Array.from({ length: 30 }, (_, i) => query(`select ${i} as number, 1 / (${i} % 7 - 3)`))),
   ]),
-  conversation('a Sync and a Flush among queries', [say('mixed', sync, query('select 1'), flush, sync, query('select 2'), sync)]),
+  conversation('a Sync and a Flush among queries', [
+    say('mixed', sync, query('select 1'), flush, sync, query('select 2'), sync),
+  ]),
   conversation('a cancel of itself and a timeout', [
     say('cancel', query("select pg_cancel_backend(pg_backend_pid()), 'self'")),
     hear('Z', 2),
-    say('timeout', query("set statement_timeout = 20; select pg_sleep(5)")),
+    say('timeout', query('set statement_timeout = 20; select pg_sleep(5)')),
     hear('Z', 3),
     say('reset', query('reset statement_timeout')),
   ]),
@@ -125,7 +127,11 @@ const transactions: readonly Conversation[] = [
 ];
 
 const unasked: readonly Conversation[] = [
-  conversation('notices', [say('one', query('select noisy(1)')), hear('Z', 2), say('many', query('select noisy(5000)'))], { isLong: true }),
+  conversation(
+    'notices',
+    [say('one', query('select noisy(1)')), hear('Z', 2), say('many', query('select noisy(5000)'))],
+    { isLong: true },
+  ),
   conversation('a notification of its own', [
     say('listen', query("listen news; notify news, 'one'; notify news, 'two'; unlisten news")),
     say('done', query('select 1')),
@@ -140,7 +146,11 @@ const unasked: readonly Conversation[] = [
     say('done', query('unlisten news')),
   ]),
   conversation('reported parameters', [
-    say('set', query("set datestyle = 'German'; set timezone = 'Asia/Tokyo'"), query("set application_name to 'über ''x'''")),
+    say(
+      'set',
+      query("set datestyle = 'German'; set timezone = 'Asia/Tokyo'"),
+      query("set application_name to 'über ''x'''"),
+    ),
     hear('Z', 3),
     say('shown', query("select current_setting('DateStyle'), current_setting('TimeZone'), date '2026-02-03'")),
     say('reset', query('reset datestyle; reset timezone; reset application_name')),
@@ -167,13 +177,17 @@ const unasked: readonly Conversation[] = [
     hear('Z', 3),
     say('on', query('reset standard_conforming_strings')),
   ]),
-  conversation('an error, a notice and a value that are long', [
-    say('error', query('select loud(200000)')),
-    hear('Z', 2),
-    say('in the middle', query("select 1; select loud(70000); select 2")),
-    say('notice', query(`do $$ begin raise notice '%', repeat('n', 300000); end $$`)),
-    say('value', query("select repeat('v', 3000000)")),
-  ], { isLong: true }),
+  conversation(
+    'an error, a notice and a value that are long',
+    [
+      say('error', query('select loud(200000)')),
+      hear('Z', 2),
+      say('in the middle', query('select 1; select loud(70000); select 2')),
+      say('notice', query(`do $$ begin raise notice '%', repeat('n', 300000); end $$`)),
+      say('value', query("select repeat('v', 3000000)")),
+    ],
+    { isLong: true },
+  ),
   transaction('an error that is long, in a transaction', [
     say('begin', query('begin'), query('select loud(100000)'), query('select 1')),
     hear('Z', 4),
@@ -189,10 +203,22 @@ const calls: readonly Conversation[] = [
     say('error', functionCall(DIVIDE, '1', '0')),
     hear('Z', 4),
     say('no such', functionCall(NO_FUNCTION, '1')),
-    say('pipelined', functionCall(PLUS, '1', '1'), query('select 1'), functionCall(DIVIDE, '1', '0'), functionCall(PLUS, '2', '2')),
+    say(
+      'pipelined',
+      functionCall(PLUS, '1', '1'),
+      query('select 1'),
+      functionCall(DIVIDE, '1', '0'),
+      functionCall(PLUS, '2', '2'),
+    ),
   ]),
   transaction('function calls in a transaction', [
-    say('begin', query('begin'), functionCall(PLUS, '2', '3'), functionCall(DIVIDE, '1', '0'), functionCall(PLUS, '2', '3')),
+    say(
+      'begin',
+      query('begin'),
+      functionCall(PLUS, '2', '3'),
+      functionCall(DIVIDE, '1', '0'),
+      functionCall(PLUS, '2', '3'),
+    ),
     hear('Z', 5),
     say('end', query('commit')),
   ]),
@@ -205,12 +231,23 @@ const sizes: readonly Conversation[] = [
       say('another', query('select 1')),
     ]),
   ),
-  conversation('rows of all sizes', [
-    say('select', query("select i, repeat(chr(97 + i % 26), i) from generate_series(0, 3000, 7) i")),
-    say('around a chunk', query("select repeat('r', 65500 + i) from generate_series(1, 60) i")),
-  ], { isLong: true }),
-  conversation('a hundred thousand rows', [say('select', query('select i from generate_series(1, 100000) i'))], { isLong: true }),
-  conversation('five thousand queries at once', [say('all', repeat(5000, (i) => query(`select ${i}`)))]),
+  conversation(
+    'rows of all sizes',
+    [
+      say('select', query('select i, repeat(chr(97 + i % 26), i) from generate_series(0, 3000, 7) i')),
+      say('around a chunk', query("select repeat('r', 65500 + i) from generate_series(1, 60) i")),
+    ],
+    { isLong: true },
+  ),
+  conversation('a hundred thousand rows', [say('select', query('select i from generate_series(1, 100000) i'))], {
+    isLong: true,
+  }),
+  conversation('five thousand queries at once', [
+    say(
+      'all',
+      repeat(5000, (i) => query(`select ${i}`)),
+    ),
+  ]),
 ];
 
 const ends: readonly Conversation[] = [
@@ -221,9 +258,11 @@ const ends: readonly Conversation[] = [
     say('all', query('select 1'), query('select 1/0'), query('select 3'), terminate),
   ]),
   conversation('Terminate with a body', [say('both', query('select 1'), message('X', Buffer.from('adieu')))]),
-  conversation('the server ends the session', [
-    say('end', query("select 1; select pg_terminate_backend(pg_backend_pid()), 'self'; select 2")),
-  ], { endsServer: true }),
+  conversation(
+    'the server ends the session',
+    [say('end', query("select 1; select pg_terminate_backend(pg_backend_pid()), 'self'; select 2"))],
+    { endsServer: true },
+  ),
   conversation('data of a COPY that nobody has asked for', [
     say('data', copyData('1\tone\n'), copyDone, query('select 1'), copyDone, copyData('2\n')),
     hear('Z', 2),

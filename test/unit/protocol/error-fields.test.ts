@@ -1,5 +1,5 @@
 /** ErrorResponse as servers send it, whole, odd and broken. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { fatalReport, isFatal, parseErrorFields } from '../../../src/protocol/error-fields.ts';
 
@@ -30,7 +30,13 @@ describe('fields', () => {
   });
 
   test('that are missing have neutral values', () => {
-    expect(parse('')).toEqual({ severity: 'ERROR', sqlstate: 'XX000', message: 'no message', detail: null, hint: null });
+    expect(parse('')).toEqual({
+      severity: 'ERROR',
+      sqlstate: 'XX000',
+      message: 'no message',
+      detail: null,
+      hint: null,
+    });
     expect(parse('\0').sqlstate).toBe('XX000');
   });
 

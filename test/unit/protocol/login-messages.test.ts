@@ -1,5 +1,5 @@
 /** What servers send while one logs in, whole and broken. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseAuthenticationRequest, parseParameterStatus } from '../../../src/protocol/login-messages.ts';
 import { bytesOf, int32, type Part } from '../../support/wire.ts';
@@ -17,7 +17,11 @@ describe('authentication requests', () => {
     ['ok', [int32(0)], { kind: 'ok' }],
     ['cleartext', [int32(3)], { kind: 'cleartext' }],
     ['MD5', [int32(5), Buffer.from('salt')], { kind: 'md5', salt: Buffer.from('salt') }],
-    ['SASL', [int32(10), 'SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256', Buffer.of(0)], { kind: 'sasl', mechanisms: ['SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256'] }],
+    [
+      'SASL',
+      [int32(10), 'SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256', Buffer.of(0)],
+      { kind: 'sasl', mechanisms: ['SCRAM-SHA-256-PLUS', 'SCRAM-SHA-256'] },
+    ],
     ['SASLContinue', [int32(11), Buffer.from('r=x')], { kind: 'sasl-continue', data: Buffer.from('r=x') }],
     ['SASLFinal', [int32(12), Buffer.from('v=x')], { kind: 'sasl-final', data: Buffer.from('v=x') }],
     ['GSS', [int32(7)], { kind: 'unsupported', code: 7 }],
@@ -38,32 +42,40 @@ describe('authentication requests', () => {
   });
 });
 
+const parseStatus = (text: string) => {
+  const body = Buffer.from(text);
+  const padded = Buffer.concat([Buffer.from('x\0'), body, Buffer.from('more\0more\0')]);
+  return parseParameterStatus(padded, 2, 2 + body.length);
+};
+
 describe('ParameterStatus', () => {
-  const parse = (text: string) => {
-    const body = Buffer.from(text);
-    const padded = Buffer.concat([Buffer.from('x\0'), body, Buffer.from('more\0more\0')]);
-    return parseParameterStatus(padded, 2, 2 + body.length);
-  };
-
   test('is a name and a value', () => {
-    expect(parse('TimeZone\0Etc/UTC\0')).toEqual(['TimeZone', 'Etc/UTC']);
-    expect(parse('application_name\0\0')).toEqual(['application_name', '']);
+    expect(parseStatus('TimeZone\0Etc/UTC\0')).toEqual(['TimeZone', 'Etc/UTC']);
+    expect(parseStatus('application_name\0\0')).toEqual(['application_name', '']);
   });
 
-  test.each(['', '\0', 'name', 'name\0', 'name\0value', 'name\0value\0x', 'name\0value\0more\0'])('%j is none', (text) => {
-    expect(parse(text)).toBeNull();
-  });
+  test.each(['', '\0', 'name', 'name\0', 'name\0value', 'name\0value\0x', 'name\0value\0more\0'])(
+    '%j is none',
+    (text) => {
+      expect(parseStatus(text)).toBeNull();
+    },
+  );
 });
 
 test('arbitrary bytes never throw', () => {
   fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 100 }), fc.nat(100), fc.constantFrom(null, 0, 3, 5, 10, 11, 12), (bytes, place, code) => {
-      const buffer = Buffer.from(bytes);
-      const from = Math.min(place, buffer.length);
-      if (code !== null && buffer.length - from >= 4) buffer.writeUInt32BE(code, from);
-      expect(typeof parseAuthenticationRequest(buffer, from, buffer.length).kind).toBe('string');
-      parseParameterStatus(buffer, from, buffer.length);
-    }),
+    fc.property(
+      fc.uint8Array({ maxLength: 100 }),
+      fc.nat(100),
+      fc.constantFrom(null, 0, 3, 5, 10, 11, 12),
+      (bytes, place, code) => {
+        const buffer = Buffer.from(bytes);
+        const from = Math.min(place, buffer.length);
+        if (code !== null && buffer.length - from >= 4) buffer.writeUInt32BE(code, from);
+        expect(typeof parseAuthenticationRequest(buffer, from, buffer.length).kind).toBe('string');
+        parseParameterStatus(buffer, from, buffer.length);
+      },
+    ),
     { numRuns: 2000, seed: 1 },
   );
 });

@@ -1,5 +1,5 @@
 /** The framer against a trivial reference: whatever the chunks and the verdicts, the same bytes and the same events. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   DROP,
@@ -202,7 +202,9 @@ describe('series of rows', () => {
 
   test('of one chunk leave as one view, and the handler is asked once', () => {
     const handler = new Rows();
-    const stream = Buffer.concat(Array.from({ length: 100 }, (_, i) => frameOf({ type: DATA_ROW, body: Buffer.alloc(i) })));
+    const stream = Buffer.concat(
+      Array.from({ length: 100 }, (_, i) => frameOf({ type: DATA_ROW, body: Buffer.alloc(i) })),
+    );
     expect(new MessageFramer(handler, MAX, DATA_ROW).feed(stream, 0, stream.length)).toBe(stream.length);
     expect([handler.asked, handler.runs]).toEqual([1, 1]);
     expect(handler.forwarded[0]).toEqual(stream);
@@ -211,7 +213,9 @@ describe('series of rows', () => {
   test('cut anywhere, all bytes come', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(30), { maxLength: 30 }), sizes, (lengths, pieces) => {
-        const stream = Buffer.concat(lengths.map((length) => frameOf({ type: DATA_ROW, body: Buffer.alloc(length, length) })));
+        const stream = Buffer.concat(
+          lengths.map((length) => frameOf({ type: DATA_ROW, body: Buffer.alloc(length, length) })),
+        );
         const handler = new Rows();
         const framer = new MessageFramer(handler, MAX, DATA_ROW);
         let kept = Buffer.alloc(0);
@@ -229,13 +233,13 @@ describe('series of rows', () => {
   });
 });
 
-describe('limits', () => {
-  const header = (length: number) => {
-    const bytes = Buffer.from([0x51, 0, 0, 0, 0]);
-    bytes.writeUInt32BE(length, 1);
-    return bytes;
-  };
+const header = (length: number) => {
+  const bytes = Buffer.from([0x51, 0, 0, 0, 0]);
+  bytes.writeUInt32BE(length, 1);
+  return bytes;
+};
 
+describe('limits', () => {
   test.each([0, 1, 2, 3, 2049, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff])('a length of %i is malformed', (length) => {
     const follower = new Follower([], [], 0, 2048);
     const bytes = Buffer.concat([header(length), Buffer.alloc(10)]);

@@ -11,7 +11,9 @@ describe('as a server', () => {
     expect(server.readyForQuery(0x54)).toEqual(wire.server.ready('T'));
     expect(server.parameterStatus('a', 'ü')).toEqual(wire.server.parameter('a', 'ü'));
     expect(server.authenticationRequest(0)).toEqual(wire.server.authentication(0));
-    expect(server.authenticationRequest(5, Buffer.from('salt'))).toEqual(wire.server.authentication(5, Buffer.from('salt')));
+    expect(server.authenticationRequest(5, Buffer.from('salt'))).toEqual(
+      wire.server.authentication(5, Buffer.from('salt')),
+    );
     expect(server.negotiateProtocolVersion(0, ['_pq_.x'])).toEqual(wire.server.negotiate(0, '_pq_.x'));
     expect(server.backendKeyData(0x8000_0001, Buffer.from('abcd'))).toEqual(
       wire.server.keyData(Buffer.concat([Buffer.from([0x80, 0, 0, 1]), Buffer.from('abcd')])),
@@ -21,7 +23,9 @@ describe('as a server', () => {
 
   test.each(Object.entries(errors))('the error %s is well-formed, whatever is in it', (_name, make) => {
     const hostile = 'x\0y\nü';
-    const report = (make as (...inputs: unknown[]) => (typeof errors)['queryTimeout'] extends () => infer R ? R : never)(hostile, hostile);
+    const report = (
+      make as (...inputs: unknown[]) => (typeof errors)['queryTimeout'] extends () => infer R ? R : never
+    )(hostile, hostile);
     const [message] = wire.decode(server.errorResponse(report));
     const fields = wire.errorFields(message!);
     expect(fields.get('S')).toBe(fields.get('V'));
@@ -49,7 +53,12 @@ describe('as a client', () => {
     expect(client.SYNC_MESSAGE).toEqual(wire.client.sync());
     expect(client.FLUSH_MESSAGE).toEqual(wire.client.flush());
     expect(client.TERMINATE_MESSAGE).toEqual(wire.client.terminate());
-    expect(client.startupMessage([['user', 'a'], ['database', 'b']])).toEqual(wire.client.startup({ user: 'a', database: 'b' }));
+    expect(
+      client.startupMessage([
+        ['user', 'a'],
+        ['database', 'b'],
+      ]),
+    ).toEqual(wire.client.startup({ user: 'a', database: 'b' }));
   });
 
   test('a NUL cannot smuggle anything in', () => {
@@ -61,6 +70,8 @@ describe('as a client', () => {
   test('the impossible Bind names a statement that holds what nobody can guess', () => {
     const [message] = wire.decode(client.impossibleBind('0123456789abcdef'));
     expect(wire.strings(message!.body).slice(0, 2)).toEqual(['', 'tsbouncer_no_such_statement_0123456789abcdef']);
-    expect(message).toEqual(wire.decode(wire.client.bind({ statement: 'tsbouncer_no_such_statement_0123456789abcdef' }))[0]);
+    expect(message).toEqual(
+      wire.decode(wire.client.bind({ statement: 'tsbouncer_no_such_statement_0123456789abcdef' }))[0],
+    );
   });
 });

@@ -2,13 +2,13 @@
  * The ledger against a model of PostgreSQL (test/support/model-session.ts): whatever clients send and however replies
  * and messages interleave, each reply is owed, and the client is told exactly what it would be told directly.
  */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FORWARD, HOLD, SKIP } from '../../../src/protocol/message-framer.ts';
 import { MAX_OWED, NOT_OWED, ReplyLedger, SUBSTITUTE, TO_CLIENT, TO_NOBODY } from '../../../src/server/reply-ledger.ts';
 import { ModelDatabase } from '../../support/model-database.ts';
 import { ModelSession } from '../../support/model-session.ts';
-import { client as m, decode, MessageReader, server as s, type WireMessage } from '../../support/wire.ts';
+import { decode, MessageReader, client as m, server as s, type WireMessage } from '../../support/wire.ts';
 import { type Move, moves } from './client-moves.ts';
 
 const code = (type: string): number => type.charCodeAt(0);
@@ -155,7 +155,7 @@ describe('replies that nothing owes', () => {
     ['a Sync', 'S', 'ZE'],
     ['a FunctionCall', 'F', 'VZE'],
   ])('%s owes these only', (_name, sent, owed) => {
-    for (const type of [...replies, '3', '~', 'R', 'K', 'v']) {
+    for (const type of `${replies}3~RKv`) {
       const ledger = new ReplyLedger();
       ledger.admit(code(sent));
       expect([type, ledger.reply(code(type)) !== NOT_OWED]).toEqual([type, owed.includes(type)]);
@@ -181,7 +181,16 @@ describe('for whom a reply is', () => {
     ledger.admit(code('Q'), SUBSTITUTE);
     ledger.admit(code('Q'));
     const destinations = ['C', 'Z', 'C', 'Z', 'E', 'Z', 'C', 'Z'].map((type) => ledger.reply(code(type)));
-    expect(destinations).toEqual([TO_NOBODY, TO_NOBODY, TO_CLIENT, TO_CLIENT, SUBSTITUTE, SUBSTITUTE, TO_CLIENT, TO_CLIENT]);
+    expect(destinations).toEqual([
+      TO_NOBODY,
+      TO_NOBODY,
+      TO_CLIENT,
+      TO_CLIENT,
+      SUBSTITUTE,
+      SUBSTITUTE,
+      TO_CLIENT,
+      TO_CLIENT,
+    ]);
     expect(ledger.idle).toBe(true);
   });
 
@@ -238,8 +247,9 @@ describe('bounds', () => {
   });
 });
 
+const answers = (...messages: Buffer[]): string => directly(messages.flatMap((bytes) => decode(bytes)));
+
 test('the model that judges is PostgreSQL’s: what the documentation says about a few cases', () => {
-  const answers = (...messages: Buffer[]) => directly(messages.flatMap((bytes) => decode(bytes)));
   expect(answers(m.parse('SELECT a'))).toBe('');
   expect(answers(m.parse('SELECT a'), m.flush())).toBe('1');
   expect(answers(m.bind({ statement: 'none' }), m.query('SELECT a'), m.sync())).toBe('EZ');

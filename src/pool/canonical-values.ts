@@ -1,0 +1,20 @@
+/**
+ * How the servers of a pool spell parameter values that clients write in other ways (`ISO` → `ISO, MDY`), as far as one
+ * has been seen to: with it a later client is told at login what a direct one would be told.
+ */
+
+/** So many that no client can make it grow for ever. */
+const MAX_VALUES = 1000;
+
+export class CanonicalValues {
+  readonly #values = new Map<string, string>();
+
+  /** The server's spelling of `value`, or `value` itself while none is known. */
+  of(name: string, value: string): string {
+    return this.#values.get(`${name}\0${value}`) ?? value;
+  }
+
+  learn(name: string, value: string, reported: string): void {
+    if (this.#values.size < MAX_VALUES) this.#values.set(`${name}\0${value}`, reported);
+  }
+}

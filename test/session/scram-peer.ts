@@ -1,0 +1,67 @@
+/** SCRAM-SHA-256 from RFC 5802 and RFC 7677, both sides, in as few lines as it takes: the other end of `src/auth`. */
+import { createHash, createHmac, pbkdf2Sync } from 'node:crypto';
+
+const hmac = (key: Buffer, text: string | Buffer): Buffer => createHmac('sha256', key).update(text).digest();
+const hash = (bytes: Buffer): Buffer => createHash('sha256').update(bytes).digest();
+const xor = (a: Buffer, b: Buffer): Buffer => Buffer.from(a.map((byte, i) => byte ^ b[i]!));
+
+function attribute(message: string, name: string): string {
+  return new RegExp(`(?:^|,)${name}=([^,]*)`).exec(message)?.[1] ?? '';
+}
+
+export class ScramPeerClient {
+  readonly #password: string;
+  readonly #nonce = 'rOprNGfwEbeRWgbNEkqO';
+  #authMessage = '';
+  #saltedPassword = Buffer.alloc(0);
+
+  constructor(password: string) {
+    this.#password = password;
+  }
+
+  first(): Buffer {
+    return Buffer.from(`n,,n=,r=${this.#nonce}`);
+  }
+
+  final(serverFirst: string): Buffer {
+    const salt = Buffer.from(attribute(serverFirst, 's'), 'base64');
+    this.#saltedPassword = pbkdf2Sync(this.#password, salt, Number(attribute(serverFirst, 'i')), 32, 'sha256');
+    const withoutProof = `c=biws,r=${attribute(serverFirst, 'r')}`;
+    this.#authMessage = `n=,r=${this.#nonce},${serverFirst},${withoutProof}`;
+    const clientKey = hmac(this.#saltedPassword, 'Client Key');
+    const proof = xor(clientKey, hmac(hash(clientKey), this.#authMessage));
+    return Buffer.from(`${withoutProof},p=${proof.toString('base64')}`);
+  }
+
+  /** Whether the server has the verifier, too. */
+  accepts(serverFinal: string): boolean {
+    const signature = hmac(hmac(this.#saltedPassword, 'Server Key'), this.#authMessage);
+    return attribute(serverFinal, 'v') === signature.toString('base64');
+  }
+}
+
+export class ScramPeerServer {
+  readonly #saltedPassword: Buffer;
+  readonly #salt = Buffer.from('W22ZaJ0SNY7soEsUEjb6gQ==', 'base64');
+  #clientFirst = '';
+  #serverFirst = '';
+
+  constructor(password: string) {
+    this.#saltedPassword = pbkdf2Sync(password, this.#salt, 4096, 32, 'sha256');
+  }
+
+  first(clientFirst: string): Buffer {
+    this.#clientFirst = clientFirst.replace(/^[^,]*,[^,]*,/, '');
+    this.#serverFirst = `r=${attribute(clientFirst, 'r')}ServerNonce,s=${this.#salt.toString('base64')},i=4096`;
+    return Buffer.from(this.#serverFirst);
+  }
+
+  /** The server's signature; null for a proof that is wrong. */
+  final(clientFinal: string): Buffer | null {
+    const authMessage = `${this.#clientFirst},${this.#serverFirst},${clientFinal.replace(/,p=.*$/, '')}`;
+    const clientKey = hmac(this.#saltedPassword, 'Client Key');
+    const expected = xor(clientKey, hmac(hash(clientKey), authMessage));
+    if (attribute(clientFinal, 'p') !== expected.toString('base64')) return null;
+    return Buffer.from(`v=${hmac(hmac(this.#saltedPassword, 'Server Key'), authMessage).toString('base64')}`);
+  }
+}

@@ -1,0 +1,125 @@
+/** The lane of cancels, for servers that are really there and that nobody owns. */
+import { describe, expect, test } from 'vitest';
+import { DerivedKeys } from '../../../src/auth/derived-keys.ts';
+import { CancelLane } from '../../../src/pool/cancel-lane.ts';
+import { ServerConnection } from '../../../src/server/server-connection.ts';
+import type { ServerOwner } from '../../../src/server/server-holder.ts';
+import { TrafficCounters } from '../../../src/server/traffic-counters.ts';
+import { ScriptedServer } from '../../support/scripted-server.ts';
+import { VirtualEnvironment } from '../../support/virtual-environment.ts';
+
+function setUp(limit: number) {
+  const environment = new VirtualEnvironment();
+  const postgres = new ScriptedServer(environment, { host: '10.0.0.1', port: 5432 });
+  postgres.cancelling = 'held';
+  const keys = new DerivedKeys(environment);
+  /** A server that is logged in. */
+  const connect = (): ServerConnection => {
+    const server = new ServerConnection({
+      environment,
+      address: { host: '10.0.0.1', port: 5432 },
+      credentials: { user: 'app', database: 'app', secret: null },
+      keys,
+      lease: { release: () => {} },
+      owner,
+      maxMessageBytes: 1_000_000,
+      unguessable: 'x',
+    });
+    environment.run();
+    return server;
+  };
+  return { environment, postgres, connect, lane: new CancelLane(environment, limit) };
+}
+
+const owner: ServerOwner = {
+  traffic: new TrafficCounters(),
+  onServerLoggedIn: (server) => server.become('idle'),
+  onServerFailed: () => {},
+  onServerFree: () => {},
+  onServerNeedsCancel: () => {},
+  onServerMoved: () => {},
+  onServerClosed: () => {},
+  onCancelsEnded: () => {},
+};
+
+describe('the lane', () => {
+  test('sends so many at a time, and the next when one has closed', () => {
+    const { environment, postgres, connect, lane } = setUp(2);
+    const servers = Array.from({ length: 5 }, () => connect());
+    for (const server of servers) lane.start(server, () => true);
+    environment.run();
+    expect([postgres.cancels.length, lane.active, lane.waiting]).toEqual([2, 2, 3]);
+    expect(servers.map(({ cancelsInFlight }) => cancelsInFlight)).toEqual([1, 1, 0, 0, 0]);
+    postgres.cancels[0]!.close();
+    environment.run();
+    expect([postgres.cancels.length, lane.active, lane.waiting]).toEqual([3, 2, 2]);
+    expect(servers.map(({ cancelsInFlight }) => cancelsInFlight)).toEqual([0, 1, 1, 0, 0]);
+  });
+
+  test('drops those that nobody wants any more: in the queue, and on the way', () => {
+    const { environment, postgres, connect, lane } = setUp(1);
+    let wanted = true;
+    const [first, second, third] = [connect(), connect(), connect()];
+    lane.start(first, () => true);
+    lane.start(second, () => wanted);
+    environment.run();
+    wanted = false;
+    postgres.cancels[0]!.close();
+    environment.run();
+    expect([postgres.cancels.length, lane.active, lane.waiting]).toEqual([1, 0, 0]);
+    // Wanted when it set out, not when it arrived.
+    let asked = 0;
+    lane.start(third, () => ++asked === 1);
+    environment.run();
+    expect([postgres.cancels.length, lane.active, third.cancelsInFlight]).toEqual([1, 0, 0]);
+    expect(third.closeWhenFree).toBeNull();
+  });
+
+  test('one that was sent and is given up condemns its server', () => {
+    const { environment, connect, lane } = setUp(1);
+    const server = connect();
+    lane.start(server, () => true);
+    environment.run();
+    lane.checkDeadlines(environment.now() + 10_000, 10_000);
+    environment.run();
+    expect([server.closeWhenFree, server.cancelsInFlight, lane.active]).toEqual(['cancel_uncertain', 0, 0]);
+  });
+
+  test('one that was never sent does not', () => {
+    const { environment, postgres, connect, lane } = setUp(1);
+    const server = connect();
+    postgres.accepting = 'hang';
+    lane.start(server, () => true);
+    environment.run();
+    lane.checkDeadlines(environment.now() + 10_000, 10_000);
+    environment.run();
+    expect([server.closeWhenFree, server.cancelsInFlight, lane.active]).toEqual([null, 0, 0]);
+  });
+
+  test('0 is no deadline', () => {
+    const { environment, connect, lane } = setUp(1);
+    lane.start(connect(), () => true);
+    lane.start(connect(), () => true);
+    environment.run();
+    lane.checkDeadlines(environment.now() + 1_000_000, 0);
+    expect([lane.active, lane.waiting]).toEqual([1, 1]);
+  });
+
+  test('an unlimited pool has a limit here all the same, and so has the queue', () => {
+    const { environment, connect, lane } = setUp(0);
+    const server = connect();
+    for (let i = 0; i < 5000; i++) lane.start(server, () => true);
+    environment.run();
+    expect(lane.active).toBe(20);
+    expect(lane.waiting).toBe(200);
+  });
+
+  test('a server without a key is left alone', () => {
+    const { environment, connect, lane, postgres } = setUp(1);
+    const server = connect();
+    server.cancelKey = null;
+    lane.start(server, () => true);
+    environment.run();
+    expect([lane.active, postgres.streams.size]).toEqual([0, 1]);
+  });
+});
