@@ -18,7 +18,7 @@ import { descriptorLimit, reportDescriptorLimit } from './descriptor-limit.ts';
 import { EventLoopLag } from './metrics/event-loop-lag.ts';
 import { MetricsServer } from './metrics/metrics-server.ts';
 import { ProcessValues } from './metrics/process-values.ts';
-import { type AcceptedSocket, Listener } from './net/listener.ts';
+import { type AcceptedHandle, Listener } from './net/listener.ts';
 import { NodeEnvironment } from './net/node-environment.ts';
 import { Resolver } from './net/resolver.ts';
 import { SocketFactory } from './net/socket-factory.ts';
@@ -236,7 +236,7 @@ export class Pooler {
           keepAlive: tcpKeepalive,
           keepAliveDelayMs: tcpKeepidleMs,
         },
-        (socket) => this.#onSocket(socket),
+        (connection) => this.#onConnection(connection),
         (error) => this.log.error({ host, error: error.message }, 'listening socket failed'),
       );
       try {
@@ -255,8 +255,8 @@ export class Pooler {
     }
   }
 
-  #onSocket(socket: AcceptedSocket): void {
-    ClientLogin.begin(this.#logins, (handler) => this.#sockets.accept(socket, handler));
+  #onConnection(connection: AcceptedHandle): void {
+    ClientLogin.begin(this.#logins, (handler) => this.#sockets.accept(connection, handler));
   }
 
   #onRound(nowMs: number): void {

@@ -7,12 +7,16 @@ import type { Environment } from '../base/environment.ts';
 
 export const CANCEL_KEY_BYTES = 8;
 
+const KEYS_AHEAD = 128;
+
 /** Keys are issued with both bits set, and looked up so, whatever a peer has counted down. */
 const HOPS_MASK = 0x03;
 
 export class CancelKeys<Client> {
   readonly #environment: Environment;
   readonly #clients = new Map<string, Client>();
+  /** Unpredictable bytes that were drawn ahead: one system call for many keys. Each is used once. */
+  #random: Buffer = Buffer.alloc(0);
 
   constructor(environment: Environment) {
     this.#environment = environment;
@@ -21,12 +25,19 @@ export class CancelKeys<Client> {
   /** A key that nobody has, for `add`. */
   create(): Buffer {
     for (;;) {
-      const key = this.#environment.randomBytes(CANCEL_KEY_BYTES);
+      const key = this.#draw();
       key[0] = key[0]! & 0x7f;
       key.fill(0, 1, 4);
       key[7] = key[7]! | HOPS_MASK;
       if (!this.#clients.has(textOf(key))) return key;
     }
+  }
+
+  #draw(): Buffer {
+    if (this.#random.length === 0) this.#random = this.#environment.randomBytes(CANCEL_KEY_BYTES * KEYS_AHEAD);
+    const key = Buffer.from(this.#random.subarray(0, CANCEL_KEY_BYTES));
+    this.#random = this.#random.subarray(CANCEL_KEY_BYTES);
+    return key;
   }
 
   add(key: Buffer, client: Client): void {

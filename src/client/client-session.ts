@@ -454,7 +454,8 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     const canTell = report !== null && this.#server?.midMessage !== true;
     this.#leave(reason);
     const { environment, listener } = this.#options;
-    if (this.#wire.closed || CLIENT_IS_GONE.has(reason)) this.#wire.destroy();
+    const isDone = reason === 'terminated' && this.#wire.unsentBytes === 0;
+    if (isDone || this.#wire.closed || CLIENT_IS_GONE.has(reason)) this.#wire.destroy();
     else Farewell.say(this.#wire, environment, canTell ? errorResponse(report) : null, () => listener.onClientGone());
   }
 

@@ -40,15 +40,46 @@ export function welcome(
   cancelKey: Buffer,
   notice: string,
 ): Buffer[] {
-  const messages: Buffer[] = [];
-  for (const [name, value] of reported) {
-    const place = trackedIndex(name);
-    messages.push(parameterStatus(name, place < 0 ? value : (parameters.get(place) ?? value)));
-  }
+  const messages = templateOf(reported).map((part) => (typeof part === 'number' ? statusOf(part, parameters) : part));
   messages.push(backendKeyData(cancelKey.readUInt32BE(0), cancelKey.subarray(4)));
   if (notice !== '') messages.push(noticeResponse('NOTICE', { sqlstate: '00000', message: notice }));
-  messages.push(readyForQuery(STATUS_IDLE));
+  messages.push(READY);
   return messages;
+}
+
+const READY = readyForQuery(STATUS_IDLE);
+
+/** The messages of one server's parameters, in its order: bytes that are the same for every client, and places that are not. */
+type Template = readonly (Buffer | number)[];
+
+/** Logins come in thousands, and sets of parameters by the dozen. */
+const templates = new WeakMap<ReadonlyMap<string, string>, Template>();
+
+function templateOf(reported: ReadonlyMap<string, string>): Template {
+  const known = templates.get(reported);
+  if (known !== undefined) return known;
+  const parts: (Buffer | number)[] = [];
+  for (const [name, value] of reported) {
+    const place = trackedIndex(name);
+    const last = parts.at(-1);
+    if (place >= 0) parts.push(place);
+    else if (last instanceof Buffer) parts[parts.length - 1] = Buffer.concat([last, parameterStatus(name, value)]);
+    else parts.push(parameterStatus(name, value));
+  }
+  templates.set(reported, parts);
+  return parts;
+}
+
+/** The last message for each place: most clients of a pool ask for the same. */
+const lastStatus = new Map<number, { readonly value: string; readonly message: Buffer }>();
+
+function statusOf(place: number, parameters: SessionParameters): Buffer {
+  const value = parameters.get(place) ?? '';
+  const last = lastStatus.get(place);
+  if (last?.value === value) return last.message;
+  const message = parameterStatus(TRACKED_PARAMETERS[place]!, value);
+  lastStatus.set(place, { value, message });
+  return message;
 }
 
 /**

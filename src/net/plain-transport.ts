@@ -61,7 +61,7 @@ export class PlainTransport implements Transport, WriteOwner {
     this.handler = handler;
     this.remoteAddress = remote.host;
     this.remotePort = remote.port;
-    socket.on('connect', onConnect);
+    if (socket.connecting) socket.on('connect', onConnect);
     socket.on('end', onEnd);
     socket.on('error', onError);
     socket.on('close', onClose);

@@ -6,7 +6,8 @@ import { connect, type NetConnectOpts, type OnReadOpts, Socket } from 'node:net'
 import type { SocketAddress } from '../base/environment.ts';
 import type { Transport, TransportHandler } from '../base/transport.ts';
 import { DirectWriter } from './direct-writer.ts';
-import { PlainTransport } from './plain-transport.ts';
+import type { AcceptedHandle } from './listener.ts';
+import { PlainTransport, type PlainTransportOptions } from './plain-transport.ts';
 import { ReadBuffer } from './read-buffer.ts';
 import { StreamTransport } from './stream-transport.ts';
 
@@ -20,23 +21,19 @@ export interface SocketFactoryOptions {
   readonly keepAliveDelayMs: number;
 }
 
-/** What this file needs of a socket that Node does not declare. */
-interface SocketWithHandle {
-  _handle: unknown;
-}
-
 /** See `StreamTransport`: with this each write that waits is followed by a 'drain'. */
 const STREAM_HIGH_WATER_MARK = 1;
 
 export class SocketFactory {
   readonly #options: SocketFactoryOptions;
   readonly #writer: DirectWriter | null;
-  /** Every plain client reads into this one: its bytes are copied or gone when the callback returns. */
-  readonly #clientMemory = new ReadBuffer();
+  /** What plain clients share: they all read into one memory, whose bytes are copied or gone when the callback returns. */
+  readonly #clients: { readonly options: PlainTransportOptions; readonly onread: OnReadOpts } | null;
 
   constructor(options: SocketFactoryOptions) {
     this.#options = options;
     this.#writer = options.direct ? DirectWriter.create() : null;
+    this.#clients = this.#writer === null ? null : sharedMemory(this.#writer, options.poison);
   }
 
   /** Whether sockets are written to directly (else through Node's streams). */
@@ -44,28 +41,16 @@ export class SocketFactory {
     return this.#writer !== null;
   }
 
-  /**
-   * Takes over `shell`, a socket as `net.Server` with `pauseOnConnect` hands it out: unread. The handle moves to a socket
-   * that has `onread`; the shell is destroyed, or the server would count it for ever and never close.
-   */
-  accept(shell: Socket, handler: TransportHandler): Transport {
-    const remote = { host: shell.remoteAddress ?? '', port: shell.remotePort ?? 0 };
-    const owner = shell as unknown as SocketWithHandle;
-    const handle = owner._handle;
-    owner._handle = null;
-    shell.destroy();
-    if (this.#writer === null) {
-      const socket = this.#adopt(handle, { highWaterMark: STREAM_HIGH_WATER_MARK });
+  accept(connection: AcceptedHandle, handler: TransportHandler): Transport {
+    const peer: { address?: string; port?: number } = {};
+    connection.getpeername(peer);
+    const remote = { host: peer.address ?? '', port: peer.port ?? 0 };
+    if (this.#clients === null) {
+      const socket = adopt(connection, { highWaterMark: STREAM_HIGH_WATER_MARK });
       return new StreamTransport(socket, handler, remote);
     }
-    const socket = this.#adopt(handle, { onread: PlainTransport.onread(this.#clientMemory, false) });
-    const { poison } = this.#options;
-    return new PlainTransport(
-      socket,
-      { writer: this.#writer, readBuffer: this.#clientMemory, poison },
-      handler,
-      remote,
-    );
+    const { options, onread } = this.#clients;
+    return new PlainTransport(adopt(connection, { onread }), options, handler, remote);
   }
 
   dial(address: SocketAddress, handler: TransportHandler): Transport {
@@ -86,9 +71,14 @@ export class SocketFactory {
     const socket = connect({ ...common, onread: PlainTransport.onread(readBuffer, true) });
     return new PlainTransport(socket, { writer: this.#writer, readBuffer, poison }, handler, address);
   }
+}
 
-  #adopt(handle: unknown, options: { onread?: OnReadOpts; highWaterMark?: number }): Socket {
-    // `handle` is an option of the constructor that Node's types leave out.
-    return new Socket({ handle, allowHalfOpen: true, ...options } as ConstructorParameters<typeof Socket>[0]);
-  }
+function sharedMemory(writer: DirectWriter, poison: boolean): { options: PlainTransportOptions; onread: OnReadOpts } {
+  const readBuffer = new ReadBuffer();
+  return { options: { writer, readBuffer, poison }, onread: PlainTransport.onread(readBuffer, false) };
+}
+
+function adopt(handle: AcceptedHandle, options: { onread?: OnReadOpts; highWaterMark?: number }): Socket {
+  // `handle` is an option of the constructor that Node's types leave out.
+  return new Socket({ handle, allowHalfOpen: true, ...options } as ConstructorParameters<typeof Socket>[0]);
 }
