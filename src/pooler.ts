@@ -18,9 +18,10 @@ import { descriptorLimit, reportDescriptorLimit } from './descriptor-limit.ts';
 import { EventLoopLag } from './metrics/event-loop-lag.ts';
 import { MetricsServer } from './metrics/metrics-server.ts';
 import { ProcessValues } from './metrics/process-values.ts';
-import { type AcceptedHandle, Listener } from './net/listener.ts';
+import { Listener } from './net/listener.ts';
 import { NodeEnvironment } from './net/node-environment.ts';
 import { Resolver } from './net/resolver.ts';
+import type { SocketHandle } from './net/socket-binding.ts';
 import { SocketFactory } from './net/socket-factory.ts';
 import { Janitor } from './pool/janitor.ts';
 import { upkeep } from './pool/pool-upkeep.ts';
@@ -224,7 +225,7 @@ export class Pooler {
   }
 
   async #listen(): Promise<void> {
-    const { listenAddr, listenPort, listenBacklog, tcpKeepalive, tcpKeepidleMs } = this.config.settings;
+    const { listenAddr, listenPort, listenBacklog } = this.config.settings;
     let port = listenPort;
     for (const host of listenAddr.flatMap((address) => (address === '*' ? ['0.0.0.0', '::'] : [address]))) {
       const listener = new Listener(
@@ -233,8 +234,6 @@ export class Pooler {
           port,
           backlog: listenBacklog,
           ipv6Only: true,
-          keepAlive: tcpKeepalive,
-          keepAliveDelayMs: tcpKeepidleMs,
         },
         (connection) => this.#onConnection(connection),
         (error) => this.log.error({ host, error: error.message }, 'listening socket failed'),
@@ -255,7 +254,7 @@ export class Pooler {
     }
   }
 
-  #onConnection(connection: AcceptedHandle): void {
+  #onConnection(connection: SocketHandle): void {
     ClientLogin.begin(this.#logins, (handler) => this.#sockets.accept(connection, handler));
   }
 

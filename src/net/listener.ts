@@ -1,5 +1,7 @@
 /** One TCP address that is listened on. It hands out connections and knows nothing of what they say. */
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import type { SocketHandle } from './socket-binding.ts';
+import { takeHandle } from './take-handle.ts';
 
 export interface ListenerOptions {
   readonly host: string;
@@ -7,31 +9,17 @@ export interface ListenerOptions {
   readonly backlog: number;
   /** With an IPv6 address: not IPv4 as well. */
   readonly ipv6Only: boolean;
-  readonly keepAlive: boolean;
-  readonly keepAliveDelayMs: number;
-}
-
-/** An accepted connection that nothing was read from, as libuv's wrapper has it; `SocketFactory` makes a transport of it. */
-export interface AcceptedHandle {
-  setNoDelay(enable: boolean): void;
-  setKeepAlive(enable: boolean, delaySeconds: number): void;
-  /** Fills in `address` and `port`; not 0 if the peer has gone already. */
-  getpeername(out: { address?: string; port?: number }): number;
 }
 
 /** What Node does not declare: the listening handle, and what it calls for each connection. */
 interface ServerInside {
-  readonly _handle: { onconnection?: (status: number, connection: AcceptedHandle | undefined) => void } | null;
-}
-
-interface SocketInside {
-  _handle: AcceptedHandle | null;
+  readonly _handle: { onconnection?: (status: number, connection: SocketHandle | undefined) => void } | null;
 }
 
 export class Listener {
   readonly #server: Server;
   readonly #options: ListenerOptions;
-  readonly #onConnection: (connection: AcceptedHandle) => void;
+  readonly #onConnection: (connection: SocketHandle) => void;
   readonly #onError: (error: Error) => void;
   #address: AddressInfo | null = null;
 
@@ -41,13 +29,16 @@ export class Listener {
    */
   constructor(
     options: ListenerOptions,
-    onConnection: (connection: AcceptedHandle) => void,
+    onConnection: (connection: SocketHandle) => void,
     onError: (error: Error) => void,
   ) {
     this.#options = options;
     this.#onConnection = onConnection;
     this.#onError = onError;
-    this.#server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (shell) => this.#onShell(shell));
+    this.#server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (shell) => {
+      const connection = takeHandle(shell);
+      if (connection !== null) onConnection(connection);
+    });
     this.#server.on('error', onError);
   }
 
@@ -62,12 +53,12 @@ export class Listener {
       });
     });
     this.#address = this.#server.address() as AddressInfo;
-    // Before Node wraps a connection in a socket that would be thrown away. Where this is missing, `#onShell` serves.
+    // Before Node wraps a connection in a socket that would be thrown away. Where this is missing, it is done above.
     const { _handle: listening } = this.#server as unknown as ServerInside;
     if (listening?.onconnection === undefined) return;
     listening.onconnection = (status, connection) => {
       if (connection === undefined) this.#onError(new Error(`accept failed (errno ${-status})`));
-      else this.#accept(connection);
+      else this.#onConnection(connection);
     };
   }
 
@@ -81,21 +72,5 @@ export class Listener {
   close(): Promise<void> {
     if (!this.#server.listening) return Promise.resolve();
     return new Promise((resolve) => this.#server.close(() => resolve()));
-  }
-
-  /** The handle moves out of the shell, which is destroyed, or the server would count it for ever and never close. */
-  #onShell(shell: Socket): void {
-    const inside = shell as unknown as SocketInside;
-    const handle = inside._handle;
-    inside._handle = null;
-    shell.destroy();
-    if (handle !== null) this.#accept(handle);
-  }
-
-  #accept(connection: AcceptedHandle): void {
-    const { keepAlive, keepAliveDelayMs } = this.#options;
-    connection.setNoDelay(true);
-    if (keepAlive) connection.setKeepAlive(true, Math.round(keepAliveDelayMs / 1000));
-    this.#onConnection(connection);
   }
 }

@@ -1,8 +1,7 @@
 /**
- * A TCP socket without TLS, as fast as Node can be made to move bytes: it reads into memory that is given (`onread`) and
- * writes to the handle directly. It knows nothing of messages.
+ * A TCP socket without TLS, as fast as Node can be made to move bytes: it reads into memory that is given and writes to
+ * the handle directly. It knows nothing of messages.
  */
-import type { OnReadOpts, Socket } from 'node:net';
 import {
   READ_CHUNK_BYTES,
   READ_HEADROOM,
@@ -13,94 +12,102 @@ import {
   WRITE_QUEUED,
   type WriteResult,
 } from '../base/transport.ts';
-import { type DirectWriter, type SocketHandle, WAITING, WRITTEN, type WriteOwner } from './direct-writer.ts';
 import type { ReadBuffer } from './read-buffer.ts';
 import { Scratch } from './scratch.ts';
+import {
+  END_OF_FILE,
+  type Endpoint,
+  type HandleOwner,
+  type SocketBinding,
+  type SocketHandle,
+  systemError,
+  WAITING,
+  WRITTEN,
+} from './socket-binding.ts';
 
 const scratch = new Scratch(READ_CHUNK_BYTES);
 /** What a dead chunk is overwritten with in tests, so that nobody can go on using it unnoticed. */
 const POISON = 0xdb;
 
-interface PlainSocket extends Socket {
-  readonly _handle: SocketHandle | null;
-  transport: PlainTransport | undefined;
-}
-
 export interface PlainTransportOptions {
-  readonly writer: DirectWriter;
+  readonly binding: SocketBinding;
   readonly readBuffer: ReadBuffer;
   /** Overwrite each chunk after its callback (tests). */
   readonly poison: boolean;
 }
 
-export class PlainTransport implements Transport, WriteOwner {
+export class PlainTransport implements Transport, HandleOwner {
   handler: TransportHandler;
   readonly reusesReadBuffer = true;
   readonly remoteAddress: string;
   readonly remotePort: number;
-  readonly #socket: PlainSocket;
   readonly #options: PlainTransportOptions;
+  /** Null while it connects, and after it was closed. */
+  #handle: SocketHandle | null = null;
   #waitingWrites = 0;
   #lent = false;
   #reading = false;
+  #paused = false;
+  #finSent: 'no' | 'asked' | 'yes' = 'no';
+  #finSeen = false;
+  #closed = false;
   #error: Error | null = null;
+  /** Gives up connecting. */
+  #stopConnecting: (() => void) | null = null;
 
-  /**
-   * `socket` was made with `allowHalfOpen` and `onread: PlainTransport.onread(…)`. `remote` is said by the caller,
-   * because a socket that is still connecting does not know it.
-   */
   constructor(
-    socket: Socket,
     options: PlainTransportOptions,
     handler: TransportHandler,
     remote: { readonly host: string; readonly port: number },
   ) {
-    this.#socket = socket as PlainSocket;
-    this.#socket.transport = this;
     this.#options = options;
     this.handler = handler;
     this.remoteAddress = remote.host;
     this.remotePort = remote.port;
-    if (socket.connecting) socket.on('connect', onConnect);
-    socket.on('end', onEnd);
-    socket.on('error', onError);
-    socket.on('close', onClose);
   }
 
-  /** The `onread` option for a socket whose memory is `readBuffer`; with `swappable`, a swap takes effect after a read. */
-  static onread(readBuffer: ReadBuffer, swappable: boolean): OnReadOpts {
-    if (!swappable) return { buffer: readBuffer.target, callback: onRead };
-    let first = true;
-    const buffer = (): Uint8Array => {
-      if (!first) return readBuffer.takeSwapped() as Uint8Array; // Node keeps the old one when it gets null
-      first = false;
-      return readBuffer.target;
-    };
-    return { buffer, callback: onRead };
+  /** It is being dialed: `stop` gives that up, and `closedBeforeConnect` follows. */
+  connecting(stop: () => void): void {
+    this.#stopConnecting = stop;
+  }
+
+  closedBeforeConnect(error: Error | null): void {
+    this.#closed = true;
+    this.handler.onTransportClose(error);
+  }
+
+  /** The connection stands; reading begins. */
+  attach(handle: SocketHandle): void {
+    this.#stopConnecting = null;
+    this.#handle = handle;
+    const { binding, readBuffer } = this.#options;
+    const status = binding.start(handle, readBuffer.target, this);
+    if (status !== 0) this.#fail(systemError('read', status));
+    else if (this.#paused) handle.readStop();
   }
 
   get localAddress(): string {
-    return this.#socket.localAddress ?? '';
+    return this.#localEndpoint.address ?? '';
   }
 
   get localPort(): number {
-    return this.#socket.localPort ?? 0;
+    return this.#localEndpoint.port ?? 0;
   }
 
   get unsentBytes(): number {
-    return this.#waitingWrites === 0 ? 0 : (this.#socket._handle?.writeQueueSize ?? 0);
+    return this.#waitingWrites === 0 ? 0 : (this.#handle?.writeQueueSize ?? 0);
   }
 
   write(view: Buffer): WriteResult {
-    const handle = this.#socket._handle;
+    const handle = this.#handle;
     if (handle === null || view.length === 0) return WRITE_GONE;
-    const result = this.#options.writer.write(handle, view, this);
+    const result = this.#options.binding.write(handle, view, this);
     if (result === WRITTEN) return WRITE_GONE;
     if (result === WAITING) {
       this.#waitingWrites++;
       return WRITE_LENT;
     }
-    this.#fail(result);
+    this.#fail(systemError('write', result));
     return WRITE_GONE;
   }
 
@@ -116,11 +123,14 @@ export class PlainTransport implements Transport, WriteOwner {
   }
 
   pause(): void {
-    this.#socket.pause();
+    this.#paused = true;
+    this.#handle?.readStop();
   }
 
   resume(): void {
-    this.#socket.resume();
+    this.#paused = false;
+    // After the end of the stream there is nothing to read, and libuv would say so again.
+    if (!this.#finSeen) this.#handle?.readStart();
   }
 
   lend(): void {
@@ -135,32 +145,48 @@ export class PlainTransport implements Transport, WriteOwner {
     this.#lent = false;
     const { readBuffer } = this.#options;
     readBuffer.swap();
-    // During a read Node asks for the new memory when the callback returns. At other times the handle must be told, at
-    // the price of a small listener that libuv's wrapper keeps for as long as the socket lives.
-    if (!this.#reading) this.#socket._handle?.useUserBuffer(readBuffer.takeSwapped()!);
+    // During a read the new memory is returned by `onRead`. At other times the handle must be told, at the price of a
+    // small listener that its wrapper keeps for as long as the socket lives.
+    if (!this.#reading) this.#handle?.useUserBuffer(readBuffer.takeSwapped()!);
   }
 
   end(): void {
-    this.#socket.end();
+    if (this.#finSent !== 'no' || this.#handle === null) return;
+    this.#finSent = 'asked';
+    this.#options.binding.shutdown(this.#handle, this);
   }
 
   destroy(): void {
-    this.#socket.destroy();
+    if (this.#closed) return;
+    this.#closed = true;
+    const handle = this.#handle;
+    this.#handle = null;
+    if (handle !== null) handle.close(() => this.#gone(handle));
+    else this.#stopConnecting?.();
   }
 
   reset(): void {
-    this.#socket.resetAndDestroy();
+    const handle = this.#handle;
+    if (handle === null) {
+      this.destroy();
+      return;
+    }
+    this.#closed = true;
+    this.#handle = null;
+    if (handle.reset(() => this.#gone(handle)) !== 0) handle.close(() => this.#gone(handle));
   }
 
-  onWriteDone(status: number): void {
-    this.#waitingWrites--;
-    if (this.#socket.destroyed) return;
-    if (status < 0) this.#fail(status);
-    else if (this.#waitingWrites === 0) this.handler.onTransportDrain();
+  /** The close follows in a later turn: no handler is entered from within an operation. */
+  #fail(error: Error): void {
+    this.#error ??= error;
+    this.destroy();
   }
 
-  /** `bytes` have been read into the given memory. */
-  read(bytes: number): void {
+  onRead(bytes: number): Uint8Array | undefined {
+    if (bytes <= 0) {
+      this.#onReadEnd(bytes);
+      return undefined;
+    }
     if (this.#lent) throw new Error('bytes were read into memory that is lent');
     const { readBuffer, poison } = this.#options;
     const { memory } = readBuffer;
@@ -169,48 +195,40 @@ export class PlainTransport implements Transport, WriteOwner {
     this.#reading = false;
     // Memory that is lent, or was swapped away, is somebody else's now.
     if (poison && !this.#lent && readBuffer.memory === memory) memory.fill(POISON, 0, READ_HEADROOM + bytes);
+    return readBuffer.takeSwapped() ?? undefined;
   }
 
-  connected(): void {
-    this.handler.onTransportConnect();
+  onWriteDone(status: number): void {
+    this.#waitingWrites--;
+    if (this.#closed) return;
+    if (status < 0) this.#fail(systemError('write', status));
+    else if (this.#waitingWrites === 0) this.handler.onTransportDrain();
   }
 
-  ended(): void {
+  onShutdownDone(): void {
+    this.#finSent = 'yes';
+    if (this.#finSeen) this.destroy();
+  }
+
+  #onReadEnd(status: number): void {
+    if (status === 0 || this.#closed) return;
+    if (status !== END_OF_FILE) {
+      this.#fail(systemError('read', status));
+      return;
+    }
+    this.#finSeen = true;
     this.handler.onTransportEnd();
+    if (this.#finSent === 'yes') this.destroy();
   }
 
-  failed(error: Error): void {
-    this.#error ??= error;
-  }
-
-  closed(): void {
-    this.#socket.transport = undefined;
+  #gone(handle: SocketHandle): void {
+    handle.owner = undefined;
     this.handler.onTransportClose(this.#error);
   }
 
-  #fail(errno: number): void {
-    // The socket emits it as 'error' and then 'close', in a later tick: no handler is entered from within a write.
-    this.#socket.destroy(new Error(`write failed (errno ${-errno})`));
+  get #localEndpoint(): Endpoint {
+    const endpoint: Endpoint = {};
+    this.#handle?.getsockname(endpoint);
+    return endpoint;
   }
-}
-
-function onRead(this: PlainSocket, bytes: number): boolean {
-  this.transport?.read(bytes);
-  return true;
-}
-
-function onConnect(this: PlainSocket): void {
-  this.transport?.connected();
-}
-
-function onEnd(this: PlainSocket): void {
-  this.transport?.ended();
-}
-
-function onError(this: PlainSocket, error: Error): void {
-  this.transport?.failed(error);
-}
-
-function onClose(this: PlainSocket): void {
-  this.transport?.closed();
 }

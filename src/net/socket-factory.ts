@@ -1,15 +1,15 @@
 /**
- * Makes transports out of TCP sockets, accepted and dialed ones. It is the one file that knows how an accepted socket is
- * made to read into given memory, which Node offers only for dialed ones.
+ * Makes transports out of TCP sockets, accepted and dialed ones: direct ones where this Node lets us at the handle, else
+ * by its streams.
  */
-import { connect, type NetConnectOpts, type OnReadOpts, Socket } from 'node:net';
+import { connect, type NetConnectOpts, Socket } from 'node:net';
 import type { SocketAddress } from '../base/environment.ts';
 import type { Transport, TransportHandler } from '../base/transport.ts';
-import { DirectWriter } from './direct-writer.ts';
-import type { AcceptedHandle } from './listener.ts';
 import { PlainTransport, type PlainTransportOptions } from './plain-transport.ts';
 import { ReadBuffer } from './read-buffer.ts';
+import { type Endpoint, SocketBinding, type SocketHandle } from './socket-binding.ts';
 import { StreamTransport } from './stream-transport.ts';
+import { takeHandle } from './take-handle.ts';
 
 export interface SocketFactoryOptions {
   /** False: public stream API only, as on a Node where the direct way is missing. */
@@ -26,59 +26,63 @@ const STREAM_HIGH_WATER_MARK = 1;
 
 export class SocketFactory {
   readonly #options: SocketFactoryOptions;
-  readonly #writer: DirectWriter | null;
-  /** What plain clients share: they all read into one memory, whose bytes are copied or gone when the callback returns. */
-  readonly #clients: { readonly options: PlainTransportOptions; readonly onread: OnReadOpts } | null;
+  readonly #binding: SocketBinding | null;
+  /** All plain clients share one: they read into one memory, whose bytes are copied or gone when the callback returns. */
+  readonly #clientOptions: PlainTransportOptions | null;
 
   constructor(options: SocketFactoryOptions) {
     this.#options = options;
-    this.#writer = options.direct ? DirectWriter.create() : null;
-    this.#clients = this.#writer === null ? null : sharedMemory(this.#writer, options.poison);
+    this.#binding = options.direct ? SocketBinding.create() : null;
+    this.#clientOptions = this.#binding === null ? null : this.#plain(this.#binding);
   }
 
-  /** Whether sockets are written to directly (else through Node's streams). */
-  get isDirect(): boolean {
-    return this.#writer !== null;
-  }
-
-  accept(connection: AcceptedHandle, handler: TransportHandler): Transport {
-    const peer: { address?: string; port?: number } = {};
-    connection.getpeername(peer);
+  accept(handle: SocketHandle, handler: TransportHandler): Transport {
+    const { keepAlive, keepAliveDelayMs } = this.#options;
+    const peer: Endpoint = {};
+    handle.getpeername(peer);
+    handle.setNoDelay(true);
+    if (keepAlive) handle.setKeepAlive(true, Math.round(keepAliveDelayMs / 1000));
     const remote = { host: peer.address ?? '', port: peer.port ?? 0 };
-    if (this.#clients === null) {
-      const socket = adopt(connection, { highWaterMark: STREAM_HIGH_WATER_MARK });
-      return new StreamTransport(socket, handler, remote);
+    if (this.#clientOptions === null) {
+      // `handle` is an option of the constructor that Node's types leave out.
+      const options = { handle, allowHalfOpen: true, highWaterMark: STREAM_HIGH_WATER_MARK };
+      return new StreamTransport(new Socket(options as ConstructorParameters<typeof Socket>[0]), handler, remote);
     }
-    const { options, onread } = this.#clients;
-    return new PlainTransport(adopt(connection, { onread }), options, handler, remote);
+    const transport = new PlainTransport(this.#clientOptions, handler, remote);
+    transport.attach(handle);
+    return transport;
   }
 
   dial(address: SocketAddress, handler: TransportHandler): Transport {
-    const { keepAlive, keepAliveDelayMs, poison } = this.#options;
-    const common = {
+    const { keepAlive, keepAliveDelayMs } = this.#options;
+    const options = {
       host: address.host,
       port: address.port,
       noDelay: true,
       keepAlive,
       keepAliveInitialDelay: keepAliveDelayMs,
       allowHalfOpen: true,
-    };
-    if (this.#writer === null) {
-      const options = { ...common, highWaterMark: STREAM_HIGH_WATER_MARK } as NetConnectOpts;
-      return new StreamTransport(connect(options), handler, address);
-    }
-    const readBuffer = new ReadBuffer();
-    const socket = connect({ ...common, onread: PlainTransport.onread(readBuffer, true) });
-    return new PlainTransport(socket, { writer: this.#writer, readBuffer, poison }, handler, address);
+      highWaterMark: STREAM_HIGH_WATER_MARK,
+    } as NetConnectOpts;
+    const socket = connect(options);
+    if (this.#binding === null) return new StreamTransport(socket, handler, address);
+    const transport = new PlainTransport(this.#plain(this.#binding), handler, address);
+    // Node connects; when the connection stands, its socket is left behind and the handle is ours.
+    transport.connecting(() => socket.destroy());
+    let failure: Error | null = null;
+    socket.once('error', (error) => {
+      failure = error;
+    });
+    socket.once('close', () => transport.closedBeforeConnect(failure));
+    socket.once('connect', () => {
+      socket.removeAllListeners('close');
+      transport.attach(takeHandle(socket)!);
+      handler.onTransportConnect();
+    });
+    return transport;
   }
-}
 
-function sharedMemory(writer: DirectWriter, poison: boolean): { options: PlainTransportOptions; onread: OnReadOpts } {
-  const readBuffer = new ReadBuffer();
-  return { options: { writer, readBuffer, poison }, onread: PlainTransport.onread(readBuffer, false) };
-}
-
-function adopt(handle: AcceptedHandle, options: { onread?: OnReadOpts; highWaterMark?: number }): Socket {
-  // `handle` is an option of the constructor that Node's types leave out.
-  return new Socket({ handle, allowHalfOpen: true, ...options } as ConstructorParameters<typeof Socket>[0]);
+  #plain(binding: SocketBinding): PlainTransportOptions {
+    return { binding, readBuffer: new ReadBuffer(), poison: this.#options.poison };
+  }
 }

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { SessionClient } from '../support/session-client.ts';
 import { type BenchSettings, type BenchSetup, type SessionBench, sessionBench } from '../support/session-fixture.ts';
-import { client as m, rowValues, type WireMessage } from '../support/wire.ts';
+import { client as m, rowValues, server as s, type WireMessage } from '../support/wire.ts';
 
 const KB = 1024;
 
@@ -149,6 +149,31 @@ describe('a server that does not read', () => {
   });
 });
 
+describe('a server that has answered, and has not read everything', () => {
+  test('is given back when it has: late CopyData must not get to it behind somebody else’s query', () => {
+    const bench = sessionBench({ pool_size: 1 });
+    bench.postgres.receiveCapacity = 4 * KB;
+    const alice = bench.client();
+    const bob = bench.client();
+    alice.query('COPY IN');
+    const postgres = bench.server().takeOver();
+    postgres.stream.pause();
+    alice.exchange(m.copyData('late '.repeat(4 * KB)));
+    expect(bench.postgres.transportOf(postgres).unsentBytes).toBeGreaterThan(0);
+    postgres.send(s.error({ code: '22P04' }), s.ready('I'));
+    bench.run();
+    expect(alice.takeSummary()).toBe('E(22P04) Z(I)');
+    expect(bench.pool().servers.linked.size).toBe(1);
+    expect(bob.query('SELECT b')).toBe('');
+    postgres.stream.resume();
+    bench.run();
+    expect(postgres.takeTypes()).toBe('dQ');
+    postgres.send(s.complete('SELECT 0'), s.ready('I'));
+    bench.run();
+    expect(bob.takeSummary()).toBe('C(SELECT 0) Z(I)');
+  });
+});
+
 describe('both full at once', () => {
   test('a pipeline without reading goes on as soon as the client reads', () => {
     const bench = sessionBench({ pool_size: 1 });
@@ -267,6 +292,20 @@ describe('a client that waits', () => {
     bench.advance(10_400);
     expect(bench.pool().waiting.size).toBe(0);
     expect(alice.takeSummary()).toBe('E(53300)');
+  });
+
+  test('with a full hold and its end behind it: seen when a server is found; what came before is done', () => {
+    const { bench, alice, bob, postgres } = slowClient(1_000_000);
+    bench.expectClients('eof');
+    alice.stream.resume();
+    bob.query('BEGIN');
+    alice.exchange(m.query(`INSERT ${'x'.repeat(100 * KB)}`), m.query('BEGIN'), m.query('INSERT lost'));
+    alice.vanish();
+    expect(bench.pool().waiting.size).toBe(1);
+    bob.query('COMMIT');
+    expect(bench.postgres.rows).toHaveLength(1);
+    expect(bench.registry.clients.size).toBe(1);
+    expect(bob.pid()).toBe(postgres.pid);
   });
 
   test('a message larger than the hold is forwarded whole', () => {

@@ -166,15 +166,35 @@ describe('nothing is cancelled', () => {
   test('of a query that ended while the cancel was connecting', () => {
     const { bench, alice, bob, postgres } = scene();
     alice.query('SLEEP');
-    const canceler = bench.connect();
-    canceler.send(m.cancel(alice.key));
-    // The answer arrives before the cancel's connection stands.
-    bench.environment.post(() => postgres.finish());
+    bench.postgres.accepting = 'later';
+    cancel(bench, alice.key);
+    postgres.finish();
     bench.run();
     expect(alice.takeSummary()).toBe('C(SELECT 1) Z(I)');
-    expect(bench.postgres.cancels.length).toBeLessThanOrEqual(1);
-    expect(bob.query('SELECT b')).toBe('T D(b) C(SELECT 1) Z(I)');
-    expect(bob.pid()).toBe(postgres.pid);
+    expect(bob.query('SLEEP')).toBe('');
+    bench.postgres.acceptPending();
+    bench.run();
+    expect(bench.postgres.cancels).toEqual([]);
+    expect(bench.pool().cancels.active).toBe(0);
+    postgres.finish();
+    bench.run();
+    expect(bob.takeSummary()).toBe('C(SELECT 1) Z(I)');
+  });
+
+  test('of the same client’s next query in the transaction', () => {
+    const { bench, alice, postgres } = scene();
+    alice.query('BEGIN');
+    alice.query('SLEEP');
+    bench.postgres.accepting = 'later';
+    cancel(bench, alice.key);
+    postgres.finish();
+    bench.run();
+    expect(alice.query('SLEEP')).toBe('C(SELECT 1) Z(T)');
+    bench.postgres.acceptPending();
+    bench.run();
+    expect(bench.postgres.cancels).toEqual([]);
+    postgres.finish();
+    expect(alice.query('COMMIT')).toBe('C(SELECT 1) Z(T) C(COMMIT) Z(I)');
   });
 });
 

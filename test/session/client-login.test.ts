@@ -77,16 +77,16 @@ describe('startup packets', () => {
   });
 
   test.each([
-    ['no user', startup('database', 'app'), '28000'],
-    ['an empty user', startup('user', '', 'database', 'app'), '28000'],
-    ['nothing at all', startup(), '28000'],
-    ['protocol 2', packet(int32(131_072)), '0A000'],
-    ['protocol 4', packet(int32(4 << 16)), '0A000'],
-    ['code 8', packet(int32(8)), '0A000'],
-    ['replication', startup('user', 'app', 'replication', 'database'), '0A000'],
-    ['replication by number', startup('user', 'app', 'replication', '1'), '0A000'],
-    ['a database that does not exist', startup('user', 'app', 'database', 'none'), '3D000'],
-  ])('%s: %s %s', (_what, bytes, code) => {
+    ['no user', '28000', startup('database', 'app')],
+    ['an empty user', '28000', startup('user', '', 'database', 'app')],
+    ['nothing at all', '28000', startup()],
+    ['protocol 2', '0A000', packet(int32(131_072))],
+    ['protocol 4', '0A000', packet(int32(4 << 16))],
+    ['code 8', '0A000', packet(int32(8))],
+    ['replication', '0A000', startup('user', 'app', 'replication', 'database')],
+    ['replication by number', '0A000', startup('user', 'app', 'replication', '1')],
+    ['a database that does not exist', '3D000', startup('user', 'app', 'database', 'none')],
+  ])('%s: %s', (_what, code, bytes) => {
     const { client } = attempt(bytes);
     expect(client.takeSummary()).toBe(`E(${code})`);
     expect(client.isEnded).toBe(true);

@@ -120,11 +120,7 @@ describe('canonical values', () => {
     const alice = bench.client({ parameters: { DateStyle: 'German' } });
     expect(alice.query('SELECT a')).toBe('S(DateStyle=German, DMY) T D(a) C(SELECT 1) Z(I)');
     expect(alice.query('SELECT a')).toBe('T D(a) C(SELECT 1) Z(I)');
-    expect(bench.server().queries).toEqual([
-      "RESET DateStyle;SET DateStyle = 'German'",
-      'SELECT a',
-      'SELECT a',
-    ]);
+    expect(bench.server().queries).toEqual(["RESET DateStyle;SET DateStyle = 'German'", 'SELECT a', 'SELECT a']);
   });
 
   test('are known at the next login', () => {

@@ -240,6 +240,25 @@ describe('which server', () => {
   });
 });
 
+describe('while one server is checked', () => {
+  test('whoever comes gets one that needs no check, also if that is at once', () => {
+    const { bench, clients } = scene(3, { pool_size: 3, server_round_robin: true, server_check_delay: 30 });
+    beginAll(clients);
+    for (const client of clients) client.query('COMMIT');
+    bench.advance(25_000);
+    clients[0]!.query('SELECT a');
+    clients[0]!.query('SELECT a');
+    bench.advance(10_000);
+    // The third has been idle for long; the other two have not.
+    bench.server(2).holdReplies();
+    expect([clients[0]!.query('SELECT a'), clients[1]!.query('SELECT b')]).toContain('T D(b) C(SELECT 1) Z(I)');
+    bench.server(2).releaseReplies();
+    bench.run();
+    expect(bench.pool().servers.idle.size).toBe(3);
+    expect(clients[0]!.query('SELECT a')).toContain('T D(a) C(SELECT 1) Z(I)');
+  });
+});
+
 describe('a server that dies while it is checked', () => {
   test('leaves its waiter to the next idle one', () => {
     const { bench, clients } = scene(2, { pool_size: 2, server_check_delay: 10 });

@@ -186,6 +186,21 @@ describe('transaction_timeout', () => {
     expect(bob.query('TOKENS')).toBe('T C(SELECT 0) Z(I)');
   });
 
+  test('also counts for a single statement: it is a transaction, too', () => {
+    const { bench, alice } = scene({ transaction_timeout: 5 });
+    bench.expectClients('transaction_timeout');
+    bench.expectServers('transaction_timeout');
+    alice.query('SLEEP');
+    bench.advance(5000 + ROUND);
+    expect(alice.takeSummary()).toBe('E(25P04)');
+  });
+
+  test('does not touch a session that is idle outside of one', () => {
+    const { bench, alice } = scene({ transaction_timeout: 5, pool_mode: 'session' });
+    bench.advance(60_000);
+    expect(alice.query('SELECT a')).toBe('T D(a) C(SELECT 1) Z(I)');
+  });
+
   test('begins again with the next transaction', () => {
     const { bench, alice } = scene({ transaction_timeout: 5, pool_mode: 'session' });
     for (let i = 0; i < 4; i++) {

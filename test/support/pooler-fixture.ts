@@ -19,6 +19,8 @@ export interface PoolerOptions {
   readonly cluster: PostgresCluster;
   /** What the database's entry says besides host and port. */
   readonly database?: Readonly<Record<string, unknown>>;
+  /** Further entries as they stand in the file. */
+  readonly rawDatabases?: Readonly<Record<string, string>>;
   /** Further entries; those that give no host and port are on `cluster`. */
   readonly databases?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly users?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
@@ -66,7 +68,16 @@ export function authFile(): string {
 
 /** The configuration of a fixture, in the shape of the YAML file; `database` is the name of its own. */
 export function configurationOf(options: PoolerOptions, database: string): object {
-  const { cluster, database: entry, databases, users: userEntries, through, pool_size, ...others } = options;
+  const {
+    cluster,
+    database: entry,
+    databases,
+    rawDatabases,
+    users: userEntries,
+    through,
+    pool_size,
+    ...others
+  } = options;
   const { databaseName: _name, directIo: _io, expectedCloses: _closes, leavesServerDown: _down, ...settings } = others;
   const { host, port } = through ?? cluster;
   const otherEntries = Object.entries(databases ?? {}).map(([name, other]) => [
@@ -82,7 +93,7 @@ export function configurationOf(options: PoolerOptions, database: string): objec
       ...(pool_size === undefined ? {} : { default_pool_size: pool_size }),
       ...settings,
     },
-    databases: { [database]: { host, port, ...entry }, ...Object.fromEntries(otherEntries) },
+    databases: { [database]: { host, port, ...entry }, ...Object.fromEntries(otherEntries), ...rawDatabases },
     ...(userEntries === undefined ? {} : { users: userEntries }),
   };
 }

@@ -32,8 +32,8 @@ export class ScriptedServer {
   /** Every session that has sent a startup packet, in order; closed ones stay. */
   readonly sessions: ScriptedSession[] = [];
   readonly cancels: CancelArrival[] = [];
-  /** What happens to those who connect from now on. */
-  accepting: 'accept' | 'refuse' | 'hang' = 'accept';
+  /** What happens to those who connect from now on. `later`: they wait for `acceptPending`. */
+  accepting: 'accept' | 'refuse' | 'hang' | 'later' = 'accept';
   /** Whether a cancel takes effect and is closed at once, or waits for the test. */
   cancelling: 'at-once' | 'held' = 'at-once';
   /** What a new session does instead of logging the client in by itself (see `ScriptedSession.login`). */
@@ -50,6 +50,7 @@ export class ScriptedServer {
   readonly #environment: VirtualEnvironment;
   /** The pooler's ends of all connections that were ever made. */
   readonly #transports: MemoryTransport[] = [];
+  #pending: (() => void)[] = [];
   #nextPid = 1001;
 
   constructor(environment: VirtualEnvironment, { host, port }: ScriptedServerOptions) {
@@ -81,6 +82,13 @@ export class ScriptedServer {
 
   get rows(): readonly string[] {
     return this.database.rows;
+  }
+
+  /** Those who had to wait are connected. */
+  acceptPending(): void {
+    const pending = this.#pending;
+    this.#pending = [];
+    for (const accept of pending) accept();
   }
 
   nextPid(): number {
@@ -129,12 +137,22 @@ export class ScriptedServer {
       here,
     );
     this.#transports.push(transport);
+    const accept = (): void => this.#accept(transport, here, there);
     if (this.accepting === 'refuse') transport.refuse();
-    if (this.accepting !== 'accept') return transport;
-    const stream = new MemoryStream(environment, { ...here, receiveCapacity: this.receiveCapacity }, there);
+    else if (this.accepting === 'later') this.#pending.push(accept);
+    else if (this.accepting === 'accept') accept();
+    return transport;
+  }
+
+  #accept(
+    transport: MemoryTransport,
+    here: { readonly address: string; readonly port: number },
+    there: { readonly address: string; readonly port: number },
+  ): void {
+    if (transport.isClosed) return;
+    const stream = new MemoryStream(this.#environment, { ...here, receiveCapacity: this.receiveCapacity }, there);
     this.streams.add(stream);
     MemoryTransport.connect(transport, stream.transport);
     ScriptedSession.begin(this, stream);
-    return transport;
   }
 }

@@ -310,7 +310,8 @@ export class SessionBench {
       if (session.scripted || session.ignoresEnd || !session.isLoggedIn) session.die('reset');
       else session.releaseReplies();
     }
-    if (server.accepting === 'hang') server.accepting = 'refuse';
+    server.acceptPending();
+    if (server.accepting === 'hang' || server.accepting === 'later') server.accepting = 'refuse';
   }
 
   #onRound(nowMs: number): void {

@@ -21,6 +21,8 @@ export function checkStep(bench: SessionBench): void {
     if (server !== null && !holds) fail('a client has a server that somebody else holds');
     if (state === 'waiting' && server === null && client.list === null) fail('a client waits where nobody looks');
     if (state === 'closed') fail('a closed client is still registered');
+    const isHeldForNothing = state === 'linked' && client.options.wire.holding && server?.ledger.idle === true;
+    if (isHeldForNothing) fail('a client is held, although its server owes nothing');
   }
 }
 
