@@ -31,7 +31,7 @@ export class ClientDeadlines {
     const { busySinceMs, transactionSinceMs, answeredAtMs } = server.times;
     const inTransaction = server.status !== STATUS_IDLE || server.ledger.batchOpen;
     if (isOver(busySinceMs, queryTimeoutMs, nowMs)) return 'query_timeout';
-    if (inTransaction && isOver(transactionSinceMs, transactionTimeoutMs, nowMs)) return 'transaction_timeout';
+    if (isOver(transactionSinceMs, transactionTimeoutMs, nowMs)) return 'transaction_timeout';
     if (inTransaction && busySinceMs === 0 && isOver(answeredAtMs, idleTransactionTimeoutMs, nowMs)) {
       return 'idle_transaction_timeout';
     }

@@ -40,7 +40,7 @@ export function welcome(
   cancelKey: Buffer,
   notice: string,
 ): Buffer[] {
-  const messages = templateOf(reported).map((part) => (typeof part === 'number' ? statusOf(part, parameters) : part));
+  const messages = templateOf(reported).map((part) => (Buffer.isBuffer(part) ? part : statusOf(part, parameters)));
   messages.push(backendKeyData(cancelKey.readUInt32BE(0), cancelKey.subarray(4)));
   if (notice !== '') messages.push(noticeResponse('NOTICE', { sqlstate: '00000', message: notice }));
   messages.push(READY);
@@ -49,8 +49,14 @@ export function welcome(
 
 const READY = readyForQuery(STATUS_IDLE);
 
+/** A parameter that may be the client's own, and its value where it is not. */
+interface Place {
+  readonly index: number;
+  readonly reported: string;
+}
+
 /** The messages of one server's parameters, in its order: bytes that are the same for every client, and places that are not. */
-type Template = readonly (Buffer | number)[];
+type Template = readonly (Buffer | Place)[];
 
 /** Logins come in thousands, and sets of parameters by the dozen. */
 const templates = new WeakMap<ReadonlyMap<string, string>, Template>();
@@ -58,12 +64,12 @@ const templates = new WeakMap<ReadonlyMap<string, string>, Template>();
 function templateOf(reported: ReadonlyMap<string, string>): Template {
   const known = templates.get(reported);
   if (known !== undefined) return known;
-  const parts: (Buffer | number)[] = [];
+  const parts: (Buffer | Place)[] = [];
   for (const [name, value] of reported) {
-    const place = trackedIndex(name);
+    const index = trackedIndex(name);
     const last = parts.at(-1);
-    if (place >= 0) parts.push(place);
-    else if (last instanceof Buffer) parts[parts.length - 1] = Buffer.concat([last, parameterStatus(name, value)]);
+    if (index >= 0) parts.push({ index, reported: value });
+    else if (Buffer.isBuffer(last)) parts[parts.length - 1] = Buffer.concat([last, parameterStatus(name, value)]);
     else parts.push(parameterStatus(name, value));
   }
   templates.set(reported, parts);
@@ -73,12 +79,12 @@ function templateOf(reported: ReadonlyMap<string, string>): Template {
 /** The last message for each place: most clients of a pool ask for the same. */
 const lastStatus = new Map<number, { readonly value: string; readonly message: Buffer }>();
 
-function statusOf(place: number, parameters: SessionParameters): Buffer {
-  const value = parameters.get(place) ?? '';
-  const last = lastStatus.get(place);
+function statusOf({ index, reported }: Place, parameters: SessionParameters): Buffer {
+  const value = parameters.get(index) ?? reported;
+  const last = lastStatus.get(index);
   if (last?.value === value) return last.message;
-  const message = parameterStatus(TRACKED_PARAMETERS[place]!, value);
-  lastStatus.set(place, { value, message });
+  const message = parameterStatus(TRACKED_PARAMETERS[index]!, value);
+  lastStatus.set(index, { value, message });
   return message;
 }
 

@@ -44,9 +44,9 @@ export class SocketFactory {
     if (keepAlive) handle.setKeepAlive(true, Math.round(keepAliveDelayMs / 1000));
     const remote = { host: peer.address ?? '', port: peer.port ?? 0 };
     if (this.#clientOptions === null) {
-      // `handle` is an option of the constructor that Node's types leave out.
+      // `handle` is an option of the constructor that Node's types leave out: it must not stand in the call itself.
       const options = { handle, allowHalfOpen: true, highWaterMark: STREAM_HIGH_WATER_MARK };
-      return new StreamTransport(new Socket(options as ConstructorParameters<typeof Socket>[0]), handler, remote);
+      return new StreamTransport(new Socket(options), handler, remote);
     }
     const transport = new PlainTransport(this.#clientOptions, handler, remote);
     transport.attach(handle);

@@ -135,16 +135,17 @@ export class Pool implements ServerOwner, ConnectorOwner {
 
   /** An idle server for `waiter` now, or null: then it waits its turn and hears of it. */
   acquire(waiter: Waiter): ServerConnection | null {
-    const server = this.waiting.size === 0 ? this.#takeIdle() : null;
+    const { waiting, servers } = this;
+    // Idle servers that were passed over are due for a check, one for each who waits; and who waits longer comes first.
+    if (waiting.size > 0 && servers.idle.size > 0 && servers.count('testing') <= waiting.size) this.#serve();
+    const server = waiting.size === 0 ? this.#takeIdle() : null;
     if (server !== null) {
       this.traffic.assignments++;
       return server;
     }
     waiter.waitingSinceMs = this.#options.environment.now();
     waiter.waitNotified = false;
-    this.waiting.push(waiter);
-    // Idle servers that were passed over are due for a check: one for each who waits.
-    if (this.servers.idle.size > 0 && this.servers.count('testing') < this.waiting.size) this.#serve();
+    waiting.push(waiter);
     this.#connector.grow();
     return null;
   }

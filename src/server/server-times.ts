@@ -59,8 +59,10 @@ export class ServerTimes {
     this.#traffic.queries++;
     if (status !== STATUS_IDLE) return;
     this.#traffic.transactions++;
-    if (owed > 0 || this.transactionSinceMs === 0) return;
-    this.#traffic.transactionMs += this.answeredAtMs - this.transactionSinceMs;
-    this.transactionSinceMs = 0;
+    if (this.transactionSinceMs === 0) return;
+    // In a pipeline the next transaction begins as soon as this one has ended.
+    const endedAtMs = owed === 0 ? this.answeredAtMs : this.#environment.now();
+    this.#traffic.transactionMs += endedAtMs - this.transactionSinceMs;
+    this.transactionSinceMs = owed === 0 ? 0 : endedAtMs;
   }
 }

@@ -12,7 +12,7 @@ import { type PoolerFixture, startPooler } from '../support/pooler-fixture.ts';
 import type { PostgresVersion } from '../support/postgres-cluster.ts';
 import { sharedCluster } from '../support/shared-cluster.ts';
 
-export const wholeCorpus: readonly Conversation[] = [
+const wholeCorpus: readonly Conversation[] = [
   ...simpleConversations,
   ...extendedConversations,
   ...copyConversations,

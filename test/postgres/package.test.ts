@@ -42,7 +42,7 @@ async function ask(command: string, args: readonly string[], address: RegExp): P
       if (port !== undefined) break;
     }
     const { password } = users.alice;
-    const client = new Client({ host: '127.0.0.1', port: Number(port), user: 'alice', password: password!, database });
+    const client = new Client({ host: '127.0.0.1', port: Number(port), user: 'alice', password, database });
     await client.connect();
     const { rows } = await client.query<{ name: string }>('SELECT current_database() AS name');
     await client.end();

@@ -18,7 +18,7 @@ import type { VirtualEnvironment } from './virtual-environment.ts';
 /** How many of `available` bytes the next chunk holds; `offset` is where it begins in the whole stream. */
 export type Segmentation = (offset: number, available: number) => number;
 
-export const allAtOnce: Segmentation = (_offset, available) => available;
+const allAtOnce: Segmentation = (_offset, available) => available;
 
 export function inPiecesOf(bytes: number): Segmentation {
   return (_offset, available) => Math.min(bytes, available);

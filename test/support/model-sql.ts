@@ -45,7 +45,7 @@ const VERBS = [
   /** The backend goes without a word. */
   'CRASH',
 ] as const;
-export type Verb = (typeof VERBS)[number];
+type Verb = (typeof VERBS)[number];
 
 const SYNONYMS: ReadonlyMap<string, Verb> = new Map([
   ['START', 'BEGIN'],

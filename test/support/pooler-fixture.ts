@@ -56,7 +56,7 @@ let authFileOfProcess: string | null = null;
 const openFixtures = { count: 0, socketsBefore: 0 };
 
 /** Every user of a cluster with the password in plain text, as `auth_file`. One per process, removed at its end. */
-export function authFile(): string {
+function authFile(): string {
   if (authFileOfProcess !== null) return authFileOfProcess;
   const folder = mkdtempSync(join(tmpdir(), 'tsbouncer-users-'));
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }));

@@ -24,7 +24,7 @@ const ENVIRONMENT = {
 };
 
 /** The program's version, or null if it is not there. */
-export function systemClientVersion(program: SystemClient): string | null {
+function systemClientVersion(program: SystemClient): string | null {
   try {
     return execFileSync(program, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
   } catch {

@@ -13,7 +13,7 @@ export interface WireMessage {
 export type Part = Buffer | string | { readonly int32: number } | { readonly int16: number };
 
 export const int32 = (value: number): Part => ({ int32: value });
-export const int16 = (value: number): Part => ({ int16: value });
+const int16 = (value: number): Part => ({ int16: value });
 
 export function bytesOf(...parts: readonly Part[]): Buffer {
   return Buffer.concat(
@@ -29,7 +29,7 @@ export function bytesOf(...parts: readonly Part[]): Buffer {
 }
 
 /** A whole message. */
-export function frame(type: string, ...parts: readonly Part[]): Buffer {
+function frame(type: string, ...parts: readonly Part[]): Buffer {
   const body = bytesOf(...parts);
   return bytesOf(Buffer.from(type, 'latin1'), int32(4 + body.length), body);
 }
