@@ -29,6 +29,7 @@ import { ProcessBudget } from './pool/process-budget.ts';
 import { Router } from './pool/router.ts';
 import type { PoolerSnapshot } from './pool/snapshot.ts';
 import { StatsLog } from './pool/stats-log.ts';
+import { StatementRegistry } from './server/statement-registry.ts';
 
 export interface PoolerAddress {
   readonly host: string;
@@ -102,6 +103,7 @@ export class Pooler {
     this.#users = users;
     this.#budget = new ProcessBudget(environment);
     const keys = new DerivedKeys(environment);
+    const statements = new StatementRegistry();
     this.#resolver = new Resolver(environment, this.log, {
       mode: settings.resolver,
       maxTtlMs: settings.dnsMaxTtlMs,
@@ -117,6 +119,7 @@ export class Pooler {
       budget: this.#budget,
       resolver: this.#resolver,
       unguessable: environment.randomBytes(16).toString('hex'),
+      statements,
       secretOf: (userName) => users.lookup(userName),
     });
     this.#logins = {
@@ -127,6 +130,7 @@ export class Pooler {
       router: this.#router,
       registry: this.#registry,
       secrets: users,
+      statements,
     };
     this.#statsLog = new StatsLog(this.#router, this.log, settings.statsPeriodMs, environment.now());
     this.#janitor = new Janitor(environment, { onRound: (nowMs) => this.#onRound(nowMs) });

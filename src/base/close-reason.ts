@@ -42,6 +42,7 @@ export const SERVER_CLOSE_REASONS = {
   dirty_while_idle: 'idle server got dirty',
   check_failed: 'test query failed',
   reset_failed: 'reset query failed',
+  dirty: 'session state that cannot be undone',
   parameter_failed: 'setting parameters failed',
   idle_timeout: 'server idle timeout',
   lifetime: 'server lifetime over',

@@ -129,6 +129,22 @@ export const errors = {
     }),
   simpleQueryDisabled: () =>
     error('0A000', 'PQexec disallowed', { hint: 'disable_pqexec is on: use the extended query protocol.' }),
+  sessionStateRefused: (what: string) =>
+    error('0A000', `${what} is not allowed where server connections are shared (server_dirty_policy)`, {
+      hint: 'Use pool_mode=session for it.',
+    }),
+  noSuchStatement: (name: string) => error('26000', `prepared statement "${name}" does not exist`),
+  statementExists: (name: string) => error('42P05', `prepared statement "${name}" already exists`),
+  tooManyStatements: (limit: number) =>
+    error('54000', 'too many prepared statements (max_client_prepared_statements)', {
+      detail: `One client may have ${limit} prepared statements at a time.`,
+      hint: 'Close those that are not used any more, or raise max_client_prepared_statements.',
+    }),
+  statementsTooLarge: (limitBytes: number) =>
+    error('54000', 'prepared statements too large (max_client_prepared_size)', {
+      detail: `The names and texts of one client's prepared statements may have ${limitBytes} bytes together.`,
+      hint: 'Close those that are not used any more, or raise max_client_prepared_size.',
+    }),
   canceledWhileWaiting: () =>
     error('57014', 'canceling statement due to user request', {
       detail: 'The query was still waiting for a server connection.',

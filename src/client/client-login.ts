@@ -23,6 +23,7 @@ import type { LoginWaiter } from '../pool/waiter.ts';
 import * as type from '../protocol/message-type.ts';
 import * as message from '../protocol/server-messages.ts';
 import { parseStartupPacket, type StartupPacket, startupPacketLength } from '../protocol/startup-packet.ts';
+import type { StatementRegistry } from '../server/statement-registry.ts';
 import type { ClientRegistry, Login } from './client-registry.ts';
 import { type ClientIdentity, ClientSession } from './client-session.ts';
 import { clientParameters, unusedParameters, welcome } from './welcome.ts';
@@ -36,6 +37,7 @@ export interface LoginContext {
   readonly registry: ClientRegistry;
   readonly keys: DerivedKeys;
   readonly secrets: SecretSource;
+  readonly statements: StatementRegistry;
 }
 
 type LoginState =
@@ -329,6 +331,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
       settings: config.settings,
       limits: this.#limits!,
       parameters,
+      statements: this.#context.statements,
       cancelKey,
       connectedAtMs: this.acceptedAtMs,
       listener: registry,

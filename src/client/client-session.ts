@@ -7,7 +7,7 @@ import type { ClientCloseReason } from '../base/close-reason.ts';
 import type { Environment } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
 import type { LinkedList } from '../base/linked-list.ts';
-import { READ_CHUNK_BYTES, WRITE_GONE, type WriteResult } from '../base/transport.ts';
+import { READ_CHUNK_BYTES, type WriteResult } from '../base/transport.ts';
 import type { PoolSettings } from '../config/pool-settings.ts';
 import type { Settings } from '../config/settings.ts';
 import { Farewell } from '../net/farewell.ts';
@@ -15,16 +15,39 @@ import type { Wire, WireReader } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Waiter } from '../pool/waiter.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
-import { DROP, HOLD, MessageFramer, type MessageHandler, SKIP, type Verdict } from '../protocol/message-framer.ts';
+import {
+  DROP,
+  FORWARD,
+  HOLD,
+  MessageFramer,
+  type MessageHandler,
+  MORE,
+  SKIP,
+  type Verdict,
+} from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
-import { errorResponse, noticeResponse, readyForQuery } from '../protocol/server-messages.ts';
-import { MAX_OWED } from '../server/reply-ledger.ts';
+import { commandComplete, errorResponse, noticeResponse, readyForQuery } from '../protocol/server-messages.ts';
+import {
+  isWorthPeeking,
+  NOTHING,
+  PEEK_BYTES,
+  peekStatement,
+  type SessionState,
+  type StatementPeek,
+} from '../protocol/statement-peek.ts';
+import type { ReplyNote } from '../server/note-queue.ts';
+import type { PooledStatement } from '../server/pooled-statement.ts';
+import { MAX_OWED, TO_CLIENT } from '../server/reply-ledger.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerHolder, ServerLoss } from '../server/server-holder.ts';
 import { type SessionParameters, trackedIndex } from '../server/session-parameters.ts';
+import type { StatementRegistry } from '../server/statement-registry.ts';
 import { ClientDeadlines } from './client-deadlines.ts';
 import { CLIENT_IS_GONE, deadlineWords, type LastWords, lossWords, SERVER_ENDS_WITH } from './client-endings.ts';
 import { assertClientMove, type ClientState } from './client-state.ts';
+import { ClientStatements } from './client-statements.ts';
+import type { NamedStatement } from './named-statement.ts';
+import { type StatementHost, StatementMessages } from './statement-messages.ts';
 import { adoptReported } from './welcome.ts';
 
 /** Who the client has proven to be. Fixed at its first startup packet. */
@@ -42,6 +65,7 @@ export interface ClientSessionOptions {
   /** The client's own limits: with a forced user they are not the pool's. */
   readonly limits: PoolSettings;
   readonly parameters: SessionParameters;
+  readonly statements: StatementRegistry;
   /** See `CancelKeys`. */
   readonly cancelKey: Buffer;
   readonly connectedAtMs: number;
@@ -58,7 +82,7 @@ export interface ClientListener {
   onClientGone(): void;
 }
 
-export class ClientSession implements WireReader, MessageHandler, ServerHolder, Waiter {
+export class ClientSession implements WireReader, MessageHandler, ServerHolder, Waiter, StatementHost {
   list: LinkedList<Waiter> | null = null;
   previous: Waiter | null = null;
   next: Waiter | null = null;
@@ -70,12 +94,24 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
   readonly #pool: Pool;
   readonly #framer: MessageFramer;
   readonly #deadlines: ClientDeadlines;
+  /** Null where servers are not shared, or statements not mapped: messages about them pass as they are. */
+  readonly #statements: ClientStatements | null;
+  readonly #statementMessages: StatementMessages | null;
   #state: ClientState = 'idle';
   #server: ServerConnection | null = null;
   /** The server answered everything, but bytes are on their way: when they have arrived, it is released. */
   #releasePending = false;
   /** A message is held until the ledger knows more. */
   #heldForLedger = false;
+  /** It is held until nothing is owed. */
+  #heldUntilAnswered = false;
+  /** It has been told that session state is lost, and of what. */
+  #warned = false;
+  #warning = '';
+  /** What it has asked of its batch was answered without a server. */
+  #answeredFree = false;
+  /** What the client deallocates by SQL, and the pooler for it. */
+  #deallocating: NamedStatement | null = null;
   /** The pooler has reported an error by itself: the client's messages mean nothing until its Sync. */
   #skippingToSync = false;
   /** What the next message gets for an answer instead of a server. */
@@ -95,6 +131,21 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     this.#framer = new MessageFramer(this, options.settings.maxPacketSizeBytes);
     this.#deadlines = new ClientDeadlines(options.limits, options.settings.clientWriteTimeoutMs);
     this.#wire.reader = this;
+    const {
+      maxPreparedStatements: perServer,
+      maxClientPreparedStatements,
+      maxClientPreparedSizeBytes,
+    } = options.settings;
+    const isMapped = perServer > 0 && options.pool.settings.poolMode !== 'session';
+    this.#statements = isMapped ? new ClientStatements(options.statements) : null;
+    this.#statementMessages =
+      this.#statements === null
+        ? null
+        : new StatementMessages(this, this.#statements, {
+            perServer,
+            perClient: maxClientPreparedStatements,
+            bytesPerClient: maxClientPreparedSizeBytes,
+          });
   }
 
   get state(): ClientState {
@@ -124,26 +175,60 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
 
   onBytes(buffer: Buffer, start: number, end: number): number {
     const used = this.#framer.feed(buffer, start, end);
-    // What was half forwarded may be complete now.
-    if (this.#releasePending && this.#server !== null) this.#release(this.#server);
+    this.#afterFeed();
     return used;
   }
 
-  onHeader(code: number, bodyLength: number): Verdict {
+  /** disable_pqexec. */
+  #refuseQuery(): Verdict {
+    if (this.#skippingToSync) return SKIP;
+    const server = this.#server;
+    if (server === null || this.#roomFor(server, type.QUERY) === FORWARD) return DROP;
+    this.#heldForLedger = true;
+    return HOLD;
+  }
+
+  /** What was read has been judged. */
+  #afterFeed(): void {
+    const server = this.#server;
+    if (server === null) return;
+    server.sendQueued();
+    if (server.wire.unsentBytes > 0) this.#wire.pause();
+    // What was half forwarded may be complete now.
+    if (this.#releasePending) this.#release(server);
+  }
+
+  /** Goes on with what is held. */
+  #resume(): void {
+    if (!this.#wire.holding) return;
+    const isGone = this.#framer.retry();
+    this.#afterFeed();
+    if (isGone) this.#wire.release();
+  }
+
+  onHeader(code: number, bodyLength: number, buffer: Buffer, bodyAt: number, end: number): Verdict {
     switch (code) {
       case type.QUERY:
-        if (this.#options.settings.disablePqexec) return this.#skippingToSync ? SKIP : DROP;
+        if (this.#options.settings.disablePqexec) return this.#refuseQuery();
+        if (isWorthPeeking(buffer, bodyAt, end)) return this.#onWorthyQuery(bodyLength, buffer, bodyAt, end);
         return this.#request(code);
       case type.PARSE:
       case type.BIND:
       case type.DESCRIBE:
-      case type.EXECUTE:
       case type.CLOSE:
+        if (this.#statementMessages === null) return this.#request(code);
+        return this.#statementMessages.onHeader(code, bodyLength, buffer, bodyAt, end);
+      case type.EXECUTE: {
+        const peek = this.#statementMessages?.boundPeek ?? NOTHING;
+        if (peek === NOTHING) return this.#request(code);
+        // The portal's name begins the body.
+        if (end <= bodyAt && bodyLength > 0) return MORE;
+        return this.#requestPeeked(code, buffer[bodyAt] === 0 ? peek : NOTHING);
+      }
       case type.FUNCTION_CALL:
         return this.#request(code);
       case type.SYNC:
-        if (!this.#skippingToSync) return this.#request(code);
-        return DROP;
+        return this.#skippingToSync || (this.#answeredFree && this.#server === null) ? DROP : this.#request(code);
       case type.FLUSH:
         // PostgreSQL would answer with an error that the ledger could not place.
         if (bodyLength !== 0) return this.#violate(errors.invalidMessageLength());
@@ -164,11 +249,18 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     const server = this.#server;
     if (server === null) return;
     this.#pool.traffic.receivedBytes += to - from;
-    if (server.forward(buffer, from, to) !== WRITE_GONE) this.#wire.pause();
+    server.forward(buffer, from, to);
   }
 
-  onFetched(): Verdict {
+  onFetched(_code: number, buffer: Buffer, bodyAt: number, bodyEnd: number): Verdict {
+    const verdict = this.#statementMessages?.onFetched(buffer, bodyAt, bodyEnd) ?? SKIP;
+    if (verdict !== DROP) return verdict;
+    this.onDropped(type.PARSE);
     return SKIP;
+  }
+
+  onSpliced(code: number, bodyLength: number, buffer: Buffer, bodyAt: number): number {
+    return this.#statementMessages!.onSpliced(code, bodyLength, buffer, bodyAt);
   }
 
   onFlushed(): void {}
@@ -188,9 +280,12 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     this.#refuseNext = null;
     if (code === type.TERMINATE) {
       this.#leaveWhenAnswered({ reason: 'terminated', report: null });
+    } else if (this.#deallocating !== null && refusal === null) {
+      this.#deallocate(this.#deallocating);
     } else if (code === type.SYNC && refusal === null) {
       this.#skippingToSync = false;
-      this.#wire.send(readyForQuery(this.#server?.status ?? type.STATUS_IDLE));
+      this.#answeredFree = false;
+      this.#wire.reply(readyForQuery(this.#server?.status ?? type.STATUS_IDLE));
     } else {
       this.#refuse(code, refusal ?? errors.simpleQueryDisabled());
     }
@@ -221,27 +316,130 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
 
   /** A message that needs a server. */
   #request(code: number): Verdict {
+    const verdict = this.#need();
+    return verdict === FORWARD ? this.#forward(this.#server!, code) : verdict;
+  }
+
+  /** FORWARD if a server is linked, or what becomes of the message that needs one. */
+  #need(): Verdict {
     if (this.#skippingToSync) return SKIP;
     if (this.#refuseNext !== null) return DROP;
-    const server = this.#server;
-    if (server !== null) return this.#forward(server, code);
+    if (this.#server !== null) return this.#state === 'linked' ? FORWARD : HOLD;
     const refusal = this.#pool.refusal;
     if (refusal !== null) return this.#end({ reason: 'server_unavailable', report: refusal });
     const acquired = this.#pool.acquire(this);
-    if (acquired !== null && this.#takes(acquired)) return this.#forward(acquired, code);
+    if (acquired !== null && this.#takes(acquired)) return FORWARD;
     if (this.#state === 'idle') this.#become('waiting');
     return HOLD;
   }
 
   #forward(server: ServerConnection, code: number): Verdict {
+    const ready = this.#roomFor(server, code);
+    const verdict = ready === FORWARD ? server.admit(code) : ready;
+    if (verdict === HOLD) this.#heldForLedger = true;
+    return verdict;
+  }
+
+  #roomFor(server: ServerConnection, code: number): Verdict {
     if (this.#releasePending) {
       // A Flush of nothing, or the rest of a COPY that has failed. Anything else keeps the server for another round.
       if (MEANS_NOTHING.has(code)) return SKIP;
       this.#releasePending = false;
     }
-    const verdict = server.ledger.owed >= MAX_OWED ? HOLD : server.admit(code);
-    if (verdict === HOLD) this.#heldForLedger = true;
+    return server.ledger.owed >= MAX_OWED ? HOLD : FORWARD;
+  }
+
+  // StatementHost
+
+  ready(code: number): Verdict {
+    const verdict = this.#need();
+    if (verdict !== FORWARD) return verdict;
+    const server = this.#server!;
+    const room = this.#roomFor(server, code);
+    if (room === HOLD) this.#heldForLedger = true;
+    return room;
+  }
+
+  holdUntilAnswered(): Verdict {
+    const server = this.#server!;
+    // In the middle of COPY data the server refuses whatever it is.
+    if (server.ledger.copyIn) return server.admit(type.BIND);
+    this.#heldForLedger = true;
+    this.#heldUntilAnswered = true;
+    return HOLD;
+  }
+
+  refuse(report: ErrorReport): Verdict {
+    if (this.#skippingToSync) return SKIP;
+    this.#refuseNext ??= report;
+    return DROP;
+  }
+
+  get isFree(): boolean {
+    return this.#state === 'idle' && !this.#skippingToSync && this.#refuseNext === null;
+  }
+
+  answerFree(message: Buffer): void {
+    this.#answeredFree = true;
+    this.#wire.reply(message);
+  }
+
+  isPrepared(statement: PooledStatement): boolean {
+    return this.#pool.isPrepared(statement);
+  }
+
+  /** A simple query whose first word may say more than it seems. */
+  #onWorthyQuery(bodyLength: number, buffer: Buffer, bodyAt: number, end: number): Verdict {
+    const wanted = Math.min(bodyLength, PEEK_BYTES);
+    if (end - bodyAt < wanted) return MORE;
+    const peek = peekStatement(buffer.toString('latin1', bodyAt, bodyAt + wanted));
+    const named = this.#statementMessages?.deallocates(peek) ?? null;
+    if (named !== null && !this.#skippingToSync && this.#refuseNext === null) {
+      const ledger = this.#server?.ledger ?? null;
+      if (ledger !== null && ledger.owed > 0) return this.holdUntilAnswered();
+      if (ledger?.skippingToSync !== true) {
+        this.#deallocating = named;
+        return DROP;
+      }
+    }
+    const refusal = this.refusalOf(peek);
+    if (refusal !== null) return this.refuse(refusal);
+    const verdict = this.#requestPeeked(type.QUERY, peek);
+    if (verdict === FORWARD) this.#statementMessages?.onQuery(peek);
     return verdict;
+  }
+
+  /** A Query or Execute of whose effect on the session something is known. */
+  #requestPeeked(code: number, peek: StatementPeek): Verdict {
+    const verdict = this.ready(code);
+    if (verdict !== FORWARD) return verdict;
+    const server = this.#server!;
+    // No command tag tells of those.
+    if (peek.makes === 'temporary') server.dirt.add('temporary');
+    const isHarmless = peek.isHarmless || (peek.sets !== null && trackedIndex(peek.sets) >= 0);
+    return server.admit(code, TO_CLIENT, isHarmless ? HARMLESS : null);
+  }
+
+  refusalOf(peek: StatementPeek): ErrorReport | null {
+    if (this.#options.settings.serverDirtyPolicy !== 'error' || this.#pool.settings.poolMode === 'session') return null;
+    const isTracked = peek.sets !== null && trackedIndex(peek.sets) >= 0;
+    const state = peek.makes ?? (peek.sets === null || isTracked ? null : 'settings');
+    return state === null ? null : errors.sessionStateRefused(STATE_WORDS[state]);
+  }
+
+  /** Answers a DEALLOCATE of a statement that servers know by another name, and may have in use for others. */
+  #deallocate(named: NamedStatement): void {
+    this.#deallocating = null;
+    const server = this.#server;
+    // In a failed transaction the server refuses it.
+    if (server?.status !== STATUS_FAILED) this.#statements?.forget(named);
+    if (server !== null) {
+      server.deallocateForShow();
+      return;
+    }
+    this.onServerQueryEnded();
+    this.#wire.reply(commandComplete('DEALLOCATE'));
+    this.#wire.reply(readyForQuery(type.STATUS_IDLE));
   }
 
   #violate(report: ErrorReport): Verdict {
@@ -262,10 +460,11 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
       server.refuse(simple, report);
       return;
     }
-    this.#wire.send(errorResponse(report));
-    if (simple) this.#wire.send(readyForQuery(type.STATUS_IDLE));
+    this.#wire.reply(errorResponse(report));
+    if (simple) this.#wire.reply(readyForQuery(type.STATUS_IDLE));
     else this.#skippingToSync = code !== type.SYNC;
-    if (code === type.SYNC) this.#wire.send(readyForQuery(type.STATUS_IDLE));
+    if (code === type.SYNC) this.#wire.reply(readyForQuery(type.STATUS_IDLE));
+    if (server !== null && this.#pool.settings.poolMode !== 'session') this.#release(server);
   }
 
   /** As in PostgreSQL, what was asked before the end is answered before it. */
@@ -283,12 +482,12 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
   // From the pool
 
   onServer(server: ServerConnection): void {
-    if (this.#takes(server)) this.#wire.release();
+    if (this.#takes(server)) this.#resume();
   }
 
   onLongWait(): void {
     const message = 'No server connection available in postgres backend, client being queued';
-    this.#wire.send(noticeResponse('NOTICE', { sqlstate: '00000', message }));
+    this.#wire.reply(noticeResponse('NOTICE', { sqlstate: '00000', message }));
   }
 
   onNoServer(report: ErrorReport, reason: ClientCloseReason): void {
@@ -314,10 +513,10 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
       this.close('parameter_refused', errors.serverRejectedParameter(error.message));
       return;
     }
-    for (const change of adoptReported(this.parameters, server, places, this.#pool)) this.#wire.send(change);
+    for (const change of adoptReported(this.parameters, server, places, this.#pool)) this.#wire.reply(change);
     server.link(this);
     this.#become('linked');
-    this.#wire.release();
+    this.#resume();
   }
 
   // From the server
@@ -342,9 +541,36 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
       this.#afterSessionQuery(server, status);
     } else if (status === type.STATUS_IDLE) {
       this.#release(server);
-    } else if (this.#pool.settings.poolMode === 'statement') {
-      this.close('statement_mode', errors.transactionInStatementMode());
+    } else if (this.forbidsTransactions) {
+      this.onServerTransaction();
     }
+  }
+
+  onServerDeallocatedAll(): void {
+    this.#statements?.deallocatedAll();
+  }
+
+  onServerDirty(state: SessionState): boolean {
+    if (this.#warned || this.#pool.settings.poolMode === 'session') return false;
+    if (this.#options.settings.serverDirtyPolicy === 'keep') return false;
+    this.#warned = true;
+    this.#warning = STATE_WORDS[state];
+    return true;
+  }
+
+  onServerGap(): void {
+    const message = `${this.#warning} does not outlast its transaction here`;
+    const detail = 'Server connections are shared, and what a client leaves behind on one is undone.';
+    const hint = 'Use pool_mode=session for it. This is said once in a session.';
+    this.#wire.reply(noticeResponse('WARNING', { sqlstate: '01000', message, detail, hint }));
+  }
+
+  get forbidsTransactions(): boolean {
+    return this.#pool.settings.poolMode === 'statement';
+  }
+
+  onServerTransaction(): void {
+    this.close('statement_mode', errors.transactionInStatementMode());
   }
 
   onServerProgress(): void {
@@ -355,10 +581,25 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
       this.#say(this.#leaving);
       return;
     }
+    if (this.#releasePending) this.#release(server);
     if (!this.#heldForLedger) return;
-    if (server.ledger.owed >= MAX_OWED / 2 || server.ledger.syncIsAmbiguous) return;
+    const { owed, copyIn, syncIsAmbiguous } = server.ledger;
+    if (owed >= MAX_OWED / 2 || syncIsAmbiguous || (this.#heldUntilAnswered && owed > 0 && !copyIn)) return;
+    this.#releaseHeld();
+  }
+
+  #releaseHeld(): void {
     this.#heldForLedger = false;
-    this.#wire.release();
+    this.#heldUntilAnswered = false;
+    this.#resume();
+  }
+
+  onServerQueryEnded(): void {
+    if (this.#statements !== null) this.#statements.unnamed = null;
+  }
+
+  statementName(pooledName: string): string | null {
+    return this.#statements?.nameOf(pooledName) ?? null;
   }
 
   onServerDrain(): void {
@@ -367,7 +608,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
   }
 
   onServerRefused(report: ErrorReport): void {
-    this.#wire.send(errorResponse(report));
+    this.#wire.reply(errorResponse(report));
   }
 
   onServerLost(loss: ServerLoss): void {
@@ -400,12 +641,12 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
 
   /**
    * Everything that was sent is answered, and no transaction is open. The server goes back unless something of this
-   * client's is still on its way to it or from it.
+   * client's is still on its way to it or from it (perhaps half a notification).
    */
   #release(server: ServerConnection): void {
     this.#releasePending = false;
     if (server.ledger.batchOpen || server.ledger.owed > 0) return;
-    const late = this.#framer.midForward || server.wire.unsentBytes > 0;
+    const late = this.#framer.midForward || server.midMessage || server.wire.unsentBytes > 0;
     if (late || this.#wire.unsentBytes > READ_CHUNK_BYTES) {
       this.#releasePending = true;
       return;
@@ -416,8 +657,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     if (this.#endsWith !== null) {
       this.close('shutdown', this.#endsWith);
     } else if (this.#heldForLedger) {
-      this.#heldForLedger = false;
-      this.#wire.release();
+      this.#releaseHeld();
     }
   }
 
@@ -432,7 +672,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
       server?.abandon('terminated', false);
       this.#become('idle');
       this.#refuseNext = errors.canceledWhileWaiting();
-      this.#wire.release();
+      this.#resume();
     } else if (server !== null && !server.ledger.idle) {
       const { readyCount } = server;
       this.#pool.cancel(server, () => server.holder === this && server.readyCount === readyCount);
@@ -469,6 +709,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     this.#become('closed');
     this.#server = null;
     if (server !== null) this.#leaveServer(server, reason);
+    this.#statements?.dispose();
     this.#framer.stop();
     this.#options.listener.onClientClosed(this, reason);
   }
@@ -482,19 +723,35 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
   }
 
   /** Nothing is owed, nothing is open, nothing is on its way: `server` could serve anybody now. */
-  #isAtBoundary({ state, ledger, status, wire }: ServerConnection): boolean {
+  #isAtBoundary({ state, ledger, status, wire, midMessage }: ServerConnection): boolean {
     if (state !== 'linked' || status !== type.STATUS_IDLE) return false;
-    return ledger.idle && !this.#framer.midForward && wire.unsentBytes === 0;
+    return ledger.idle && !midMessage && !this.#framer.midForward && wire.unsentBytes === 0;
   }
 
   #become(to: ClientState): void {
     assertClientMove(this.#state, to);
     const from = this.#state;
     this.#state = to;
+    this.#answeredFree = false;
     if (to === 'idle') this.#options.listener.onClientIdle(this);
     else if (from === 'idle') this.#options.listener.onClientBusy(this);
   }
 }
+
+/** How people call what a session keeps. */
+const STATE_WORDS: Readonly<Record<SessionState, string>> = {
+  settings: 'SET',
+  listen: 'LISTEN',
+  prepared: 'PREPARE',
+  cursors: 'a cursor WITH HOLD',
+  temporary: 'a temporary table',
+  library: 'LOAD',
+};
+
+/** Marks a command whose tag says more than it does. */
+const HARMLESS: ReplyNote = { answered: () => {}, failed: () => {}, skipped: () => {} };
+
+const STATUS_FAILED = 0x45; // E
 
 /** What a server drops that owes nothing and has no batch open. */
 const MEANS_NOTHING: ReadonlySet<number> = new Set([type.FLUSH, type.COPY_DATA, type.COPY_DONE, type.COPY_FAIL]);

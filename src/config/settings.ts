@@ -107,6 +107,15 @@ const pools = [
   setting('autodb_idle_timeout', 'autodbIdleTimeoutMs', duration(), 3600 * SECOND).documented(
     'Seconds after which an unused database that came from the fallback `*` is forgotten; 0 means never.',
   ),
+  setting('max_prepared_statements', 'maxPreparedStatements', count, 200).documented(
+    'Named statements that each server connection keeps where clients share it; 0 passes them on as they are.',
+  ),
+  setting('max_client_prepared_statements', 'maxClientPreparedStatements', count, 10_000).documented(
+    'Named statements that one client may have prepared where servers are shared; 0 means no limit.',
+  ),
+  setting('max_client_prepared_size', 'maxClientPreparedSizeBytes', size(0, 0x3fffffff), 16_777_216).documented(
+    "Bytes of the names and texts of one client's prepared statements together; 0 means no limit.",
+  ),
   setting('disable_pqexec', 'disablePqexec', boolean, false, 'restart').documented(
     'Refuses simple queries, which may hold several statements, and allows only the extended protocol.',
   ),
@@ -192,6 +201,9 @@ const clients = [
 const servers = [
   setting('server_reset_query', 'serverResetQuery', text(), 'DISCARD ALL').documented(
     'Query that cleans a server connection in session mode before another client gets it; empty sends none.',
+  ),
+  setting('server_dirty_policy', 'serverDirtyPolicy', choice(['reset', 'keep', 'error']), 'reset').documented(
+    'What happens to session state left behind where servers are shared: undone, kept for anybody, or refused.',
   ),
   setting('server_reset_query_always', 'serverResetQueryAlways', boolean, false).documented(
     'Sends server_reset_query in transaction and statement mode too.',

@@ -2,7 +2,7 @@
  * One connection as sessions see it: a transport, the bytes that its reader could not use yet, and the brakes. It cuts
  * no messages and knows no protocol; whoever reads from it says how far it got.
  */
-import { type Transport, type TransportHandler, type WriteResult } from '../base/transport.ts';
+import { type Transport, type TransportHandler, WRITE_GONE, type WriteResult } from '../base/transport.ts';
 
 export interface WireReader {
   /**
@@ -26,6 +26,7 @@ const MAX_HELD_BYTES = 65_536;
 // Why reading is stopped.
 const BY_PEER = 1;
 const BY_FULL_HOLD = 2;
+const BY_OWN_REPLIES = 4;
 
 const EMPTY = Buffer.alloc(0);
 
@@ -82,6 +83,11 @@ export class Wire implements TransportHandler {
   send(bytes: Buffer): WriteResult {
     this.bytesSent += bytes.length;
     return this.#transport.write(bytes);
+  }
+
+  /** Sends an answer of the reader's own. Who does not take it is not read from until it has. */
+  reply(bytes: Buffer): void {
+    if (this.send(bytes) !== WRITE_GONE) this.#stop(BY_OWN_REPLIES);
   }
 
   /**
@@ -185,6 +191,7 @@ export class Wire implements TransportHandler {
   }
 
   onTransportDrain(): void {
+    this.#go(BY_OWN_REPLIES);
     this.reader.onDrain();
   }
 

@@ -15,10 +15,12 @@ import type { Resolver } from '../net/resolver.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
 import { STATUS_IDLE } from '../protocol/message-type.ts';
 import type { Budget, BudgetScope, Lease } from '../server/lease.ts';
+import type { PooledStatement } from '../server/pooled-statement.ts';
 import { ServerConnection } from '../server/server-connection.ts';
 import type { ServerFailure, ServerOwner } from '../server/server-holder.ts';
 import type { ServerCredentials } from '../server/server-login.ts';
 import type { ServerState } from '../server/server-state.ts';
+import type { StatementRegistry } from '../server/statement-registry.ts';
 import { TrafficCounters } from '../server/traffic-counters.ts';
 import { CancelLane } from './cancel-lane.ts';
 import { CanonicalValues } from './canonical-values.ts';
@@ -45,6 +47,7 @@ export interface PoolOptions {
   /** Asked for each login, so that a changed password reaches the next one. */
   readonly credentials: () => ServerCredentials;
   readonly unguessable: string;
+  readonly statements: StatementRegistry;
   readonly gate: LoginGate;
 }
 
@@ -158,6 +161,12 @@ export class Pool implements ServerOwner, ConnectorOwner {
     return null;
   }
 
+  /** Whether one of the servers has `statement`. */
+  isPrepared(statement: PooledStatement): boolean {
+    for (const server of this.servers) if (server.prepared.has(statement)) return true;
+    return false;
+  }
+
   /** `waiter` gives up. */
   leave(waiter: Waiter): void {
     if (waiter.list !== this.waiting) return;
@@ -208,10 +217,13 @@ export class Pool implements ServerOwner, ConnectorOwner {
       server.close(server.closeWhenFree);
     } else if (server.cancelsInFlight > 0) {
       server.become('cancelling');
-    } else if (this.#needsReset(server)) {
-      server.run('resetting', this.#options.settings.serverResetQuery, (error) => this.#onReset(server, error));
+    } else if (this.#isSpoilt(server)) {
+      server.close('dirty');
     } else {
-      this.#becomeIdle(server);
+      const query = this.#resetQuery(server);
+      server.dirt.clear();
+      if (query === '') this.#becomeIdle(server);
+      else server.run('resetting', query, (error) => this.#onReset(server, error));
     }
   }
 
@@ -286,7 +298,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
   }
 
   open(address: SocketAddress, lease: Lease): ServerConnection {
-    const { environment, keys, credentials, settings, unguessable } = this.#options;
+    const { environment, keys, credentials, settings, unguessable, statements } = this.#options;
     const server = new ServerConnection({
       environment,
       address,
@@ -296,6 +308,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
       owner: this,
       maxMessageBytes: settings.maxPacketSizeBytes,
       unguessable,
+      statements,
     });
     this.servers.move(server, 'connecting');
     return server;
@@ -400,10 +413,21 @@ export class Pool implements ServerOwner, ConnectorOwner {
     return null;
   }
 
-  #needsReset(server: ServerConnection): boolean {
+  #isSpoilt({ dirt }: ServerConnection): boolean {
+    return !dirt.isClean && dirt.isForGood && this.#undoesDirt;
+  }
+
+  get #undoesDirt(): boolean {
+    return this.settings.poolMode !== 'session' && this.#options.settings.serverDirtyPolicy !== 'keep';
+  }
+
+  /** What has to be run on a server before anybody else gets it; '' for nothing. */
+  #resetQuery({ state, dirt }: ServerConnection): string {
     const { serverResetQuery, serverResetQueryAlways } = this.#options.settings;
-    if (serverResetQuery === '' || server.state === 'preparing') return false;
-    return this.settings.poolMode === 'session' || serverResetQueryAlways;
+    if (state === 'resetting') return '';
+    const isReset = state !== 'preparing' && (this.settings.poolMode === 'session' || serverResetQueryAlways);
+    if (isReset && serverResetQuery !== '') return serverResetQuery;
+    return dirt.isClean || !this.#undoesDirt ? '' : dirt.resetQuery();
   }
 
   #onReset(server: ServerConnection, error: ErrorFields | null): void {

@@ -74,5 +74,10 @@ export function impossibleBind(unguessable: string): Buffer {
   );
 }
 
+/** A Close of the prepared statement `name`, which is given with its NUL. */
+export function closeMessage(name: Buffer): Buffer {
+  return message(type.CLOSE, Buffer.concat([Buffer.from('S'), name]));
+}
+
 /** A Query that must fail: a syntax error in every dialect of PostgreSQL. */
 export const IMPOSSIBLE_QUERY: Buffer = query('tsbouncer refuses this statement');

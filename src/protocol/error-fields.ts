@@ -12,6 +12,8 @@ export interface ErrorFields {
   readonly message: string;
   readonly detail: string | null;
   readonly hint: string | null;
+  /** The function in PostgreSQL's source that reported it. */
+  readonly routine: string | null;
 }
 
 /** `buffer[from, to)` is the message's body: fields of one byte and a NUL-terminated string, then a NUL. */
@@ -32,6 +34,7 @@ export function parseErrorFields(buffer: Buffer, from: number, to: number): Erro
     message: fields.get('M') ?? 'no message',
     detail: fields.get('D') ?? null,
     hint: fields.get('H') ?? null,
+    routine: fields.get('R') ?? null,
   };
 }
 

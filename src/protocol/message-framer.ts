@@ -12,9 +12,10 @@ export const SKIP = 1; //    its bytes are dropped
 export const FETCH = 2; //   it is brought whole, then `onFetched` decides (FORWARD, SKIP or STOP)
 export const HOLD = 3; //    stop in front of it (`onHeld` follows): the caller keeps the rest until it is told to go on
 export const MORE = 4; //    the handler wants to see more of the body first (only while it is shorter than what it wants)
-export const FLUSH = 5; //   as FORWARD for a message that is here completely; then the run is handed over and `onFlushed` called
+export const FLUSH = 5; //   as FORWARD; when the message is complete, the run is handed over and `onFlushed` called
 export const STOP = 6; //    nothing of this stream is of interest any more
 export const DROP = 7; //    as SKIP; but everything before it has been handed over when `onDropped` is called
+export const SPLICE = 8; //  its beginning is replaced by `onSpliced`, the rest is forwarded
 export type Verdict =
   | typeof FORWARD
   | typeof SKIP
@@ -23,7 +24,8 @@ export type Verdict =
   | typeof MORE
   | typeof FLUSH
   | typeof STOP
-  | typeof DROP;
+  | typeof DROP
+  | typeof SPLICE;
 
 export interface MessageHandler {
   /**
@@ -33,10 +35,18 @@ export interface MessageHandler {
   onHeader(type: number, bodyLength: number, buffer: Buffer, bodyAt: number, end: number): Verdict;
   /** Forwarded bytes. They are in the chunk's memory, or (`own`) in memory that nobody will overwrite. */
   onRun(buffer: Buffer, from: number, to: number, own: boolean): void;
-  /** The message that FETCH asked for; everything before it has been handed over. */
+  /**
+   * The message that FETCH asked for; everything before it has been handed over. The answer is FORWARD, SKIP, STOP, or
+   * HOLD: then it is kept, and asked about again by `retry`.
+   */
   onFetched(type: number, buffer: Buffer, bodyAt: number, bodyEnd: number): Verdict;
   /** The message that FLUSH asked for and everything before it has been handed over. */
   onFlushed(type: number): void;
+  /**
+   * The message that SPLICE asked for, as far as it is here (`end`); everything before it has been handed over. Returns up
+   * to where its bytes are replaced: those behind it are forwarded.
+   */
+  onSpliced(type: number, bodyLength: number, buffer: Buffer, bodyAt: number, end: number): number;
   /** The message that HOLD asked for stays; everything before it has been handed over. */
   onHeld(type: number): void;
   /** The message that DROP said is not forwarded; everything before it has been handed over. */
@@ -60,6 +70,10 @@ export class MessageFramer {
   #disposition: Verdict = FORWARD;
   #fetched: Buffer | null = null;
   #fetchedBytes = 0;
+  /** A fetched message is kept until `retry`. */
+  #fetchedIsHeld = false;
+  /** The type of a message that FLUSH began and that is not complete. */
+  #flushType = 0;
   #stopped = false;
 
   /**
@@ -79,7 +93,12 @@ export class MessageFramer {
 
   /** Whether a message is partly forwarded, so that what it goes to could not understand anything else now. */
   get midForward(): boolean {
-    return this.#remaining > 0 && this.#disposition === FORWARD;
+    return this.#remaining > 0 && (this.#disposition === FORWARD || this.#disposition === FLUSH);
+  }
+
+  /** Drops the rest of a message that is partly forwarded. */
+  skipRest(): void {
+    if (this.midForward) this.#disposition = SKIP;
   }
 
   /** Ignores all further input. May be called by the handler during `feed`. */
@@ -97,13 +116,21 @@ export class MessageFramer {
     let at = start;
     let runStart = start;
     if (this.#remaining > 0) {
+      const isRun = this.midForward;
       at = this.#continue(buffer, start, end);
       if (this.#stopped) return end;
-      runStart = this.#disposition === FORWARD ? start : at;
+      runStart = isRun ? start : at;
       if (this.#remaining > 0) {
         if (runStart < at) this.#handler.onRun(buffer, runStart, at, false);
         return end;
       }
+      if (this.#disposition === FLUSH) {
+        this.#handler.onRun(buffer, runStart, at, false);
+        runStart = at;
+        this.#handler.onFlushed(this.#flushType);
+        if (this.#stopped) return end;
+      }
+      if (this.#fetchedIsHeld) return at;
     }
     while (end - at >= HEADER_BYTES) {
       const type = buffer[at]!;
@@ -114,8 +141,9 @@ export class MessageFramer {
         this.stop();
         return end;
       }
+      const bodyLength = length - 4;
       let next = at + 1 + length;
-      const verdict = this.#handler.onHeader(type, length - 4, buffer, at + HEADER_BYTES, end);
+      const verdict = this.#handler.onHeader(type, bodyLength, buffer, at + HEADER_BYTES, end);
       if (verdict === FORWARD) {
         if (next <= end && (type === COPY_DATA || type === this.#rowType)) {
           next = this.#sameTypeEnd(type, buffer, next, end);
@@ -129,6 +157,13 @@ export class MessageFramer {
         continue;
       }
       if (verdict === FLUSH) {
+        if (next > end) {
+          this.#remaining = next - end;
+          this.#disposition = FLUSH;
+          this.#flushType = type;
+          at = end;
+          break;
+        }
         at = next;
         this.#handler.onRun(buffer, runStart, at, false);
         runStart = at;
@@ -161,14 +196,25 @@ export class MessageFramer {
           at = Math.min(next, end);
           runStart = at;
           break;
-        case FETCH:
+        case FETCH: {
           if (next > end) {
             this.#startFetch(buffer, at, end, next - end);
             return end;
           }
-          runStart = this.#decideFetched(type, buffer, at + HEADER_BYTES, next) === FORWARD ? at : next;
-          at = next;
+          const decision = this.#decideFetched(type, buffer, at + HEADER_BYTES, next);
           if (this.#stopped) return end;
+          // It is still in the chunk, and will be found there again.
+          if (decision === HOLD) return at;
+          runStart = decision === FORWARD ? at : next;
+          at = next;
+          break;
+        }
+        case SPLICE:
+          runStart = this.#handler.onSpliced(type, bodyLength, buffer, at + HEADER_BYTES, end);
+          if (this.#stopped) return end;
+          this.#remaining = Math.max(0, next - end);
+          this.#disposition = FORWARD;
+          at = Math.min(next, end);
           break;
       }
     }
@@ -212,15 +258,24 @@ export class MessageFramer {
 
   #finishFetch(message: Buffer): void {
     const length = this.#fetchedBytes;
+    const verdict = this.#decideFetched(message[0]!, message, HEADER_BYTES, length);
+    this.#fetchedIsHeld = verdict === HOLD && !this.#stopped;
+    if (this.#fetchedIsHeld) return;
     this.#fetched = null;
     this.#fetchedBytes = 0;
-    const verdict = this.#decideFetched(message[0]!, message, HEADER_BYTES, length);
     if (verdict === FORWARD && !this.#stopped) this.#handler.onRun(message, 0, length, true);
+  }
+
+  /** Asks about a fetched message that was held. Returns false if it still is: nothing may be fed before it goes. */
+  retry(): boolean {
+    if (this.#fetchedIsHeld && this.#fetched !== null) this.#finishFetch(this.#fetched);
+    return !this.#fetchedIsHeld;
   }
 
   #decideFetched(type: number, buffer: Buffer, bodyAt: number, bodyEnd: number): Verdict {
     const verdict = this.#handler.onFetched(type, buffer, bodyAt, bodyEnd);
     if (verdict === STOP) this.stop();
+    else if (verdict === HOLD) this.#handler.onHeld(type);
     return verdict;
   }
 

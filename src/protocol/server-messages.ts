@@ -72,3 +72,10 @@ export function negotiateProtocolVersion(minor: number, unknownOptions: readonly
   header.writeUInt32BE(unknownOptions.length, 4);
   return message(type.NEGOTIATE_PROTOCOL_VERSION, Buffer.concat([header, ...unknownOptions.map(cstring)]));
 }
+
+export const PARSE_COMPLETE_MESSAGE: Buffer = message(type.PARSE_COMPLETE, Buffer.alloc(0));
+export const CLOSE_COMPLETE_MESSAGE: Buffer = message(type.CLOSE_COMPLETE, Buffer.alloc(0));
+
+export function commandComplete(tag: string): Buffer {
+  return message(type.COMMAND_COMPLETE, cstring(tag));
+}

@@ -6,18 +6,23 @@
  *  - after an error in the extended protocol the server drops everything, Queries too, until the next Sync;
  *  - an error inside a simple Query or a FunctionCall does not: its ReadyForQuery follows;
  *  - a Query or a FunctionCall ends an open batch just as a Sync does;
+ *  - a Parse or Close that the pooler answers by itself is answered in its place, and not at all after an error;
  *  - a server in COPY IN answers no Sync and no Flush until CopyDone or CopyFail; one that refused the COPY, or failed
  *    it on bad data, answers each. So after CopyInResponse no Sync is sent to it, and before it none that could be
  *    read either way (`docs/architecture.md`, "COPY").
  */
+import type { ErrorFields } from '../protocol/error-fields.ts';
 import { FORWARD, HOLD, SKIP, type Verdict } from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
+import { NoteQueue, type ReplyNote } from './note-queue.ts';
 
 /** For whom a reply is: the linked client, nobody (we asked), or the client but with our own error in place of the server's. */
 export const TO_CLIENT = 0;
 export const TO_NOBODY = 1;
 export const SUBSTITUTE = 2;
-export type Destination = typeof TO_CLIENT | typeof TO_NOBODY | typeof SUBSTITUTE;
+/** We asked so that what the client asks for can be done: nobody needs to know, unless it fails. */
+export const ERROR_TO_CLIENT = 3;
+export type Destination = typeof TO_CLIENT | typeof TO_NOBODY | typeof SUBSTITUTE | typeof ERROR_TO_CLIENT;
 
 /** Nothing owed the reply: the server is out of step, and no byte of it may be believed any more. */
 export const NOT_OWED = -1;
@@ -30,13 +35,19 @@ const EXECUTE = 3;
 const CLOSE = 4;
 /** A CopyDone or CopyFail that went out before its COPY was answered. It owes nothing. */
 const COPY_MARK = 5;
-const SYNC = 6;
-const QUERY = 7;
-const FUNCTION = 8;
+/** What the server was not asked, and we answer when everything before it has been answered. */
+const OWN_PARSE = 6;
+const OWN_CLOSE = 7;
+const SYNC = 8;
+const QUERY = 9;
+const FUNCTION = 10;
 const READY_KINDS = SYNC;
 
-// An entry is kind | destination << 4 | count << 8, so that a thousand equal messages take one.
+// An entry is kind | destination << 4 | noted | count << 8, so that a thousand equal messages take one.
 const KIND_MASK = 0x0f;
+const DESTINATION_SHIFT = 4;
+const DESTINATION_MASK = 0x03;
+const NOTED = 0x40;
 const ENTRY_MASK = 0xff;
 const ONE = 1 << 8;
 const MAX_COUNT = (1 << 23) - 1;
@@ -59,6 +70,11 @@ export class ReplyLedger {
   #copyDataSinceMark = false;
   #substitutes = 0;
   #substitutesGone = 0;
+  readonly #notes = new NoteQueue();
+  /** Types of the replies of ours that are due now, in order. */
+  #due: number[] = [];
+  #endedQuery = false;
+  #batch = 0;
 
   /** How many SUBSTITUTE entries were ever recorded. */
   get substitutes(): number {
@@ -100,6 +116,31 @@ export class ReplyLedger {
     return this.#copyBoth;
   }
 
+  /** Counts batches: what ends one (a Sync, Query or FunctionCall) has been recorded so many times. */
+  get batch(): number {
+    return this.#batch;
+  }
+
+  /** For whom the next reply is; TO_CLIENT if none is owed. */
+  get nextDestination(): Destination {
+    return this.#entries === 0 ? TO_CLIENT : destinationOf(this.#ring[this.#head]!);
+  }
+
+  /** Whether somebody waits for what becomes of the message that is answered next. */
+  get nextIsNoted(): boolean {
+    return this.#entries > 0 && (this.#ring[this.#head]! & NOTED) !== 0;
+  }
+
+  /** Replies of our own are due: they go to the client behind the message that is being judged. */
+  get hasDue(): boolean {
+    return this.#due.length > 0;
+  }
+
+  /** The last ReadyForQuery ended a simple Query (which has dropped the unnamed statement). */
+  get endedQuery(): boolean {
+    return this.#endedQuery;
+  }
+
   /** Nothing is owed and nothing is open: the session stands between two requests. */
   get idle(): boolean {
     return this.#owed === 0 && !this.#batchOpen && !this.#copyIn;
@@ -108,21 +149,22 @@ export class ReplyLedger {
   /**
    * A message of type `code` is about to be sent on behalf of a client (or, with `destination`, of ours). FORWARD: it is
    * recorded. SKIP: the server must not see it. HOLD: it cannot be decided yet; ask again after the next reply.
+   * `note` hears what became of it.
    */
-  admit(code: number, destination: Destination = TO_CLIENT): Verdict {
+  admit(code: number, destination: Destination = TO_CLIENT, note: ReplyNote | null = null): Verdict {
     switch (code) {
       case type.QUERY:
-        return this.#record(QUERY, destination);
+        return this.#record(QUERY, destination, note);
       case type.PARSE:
-        return this.#record(PARSE, destination);
+        return this.#record(PARSE, destination, note);
       case type.BIND:
-        return this.#record(BIND, destination);
+        return this.#record(BIND, destination, note);
       case type.DESCRIBE:
-        return this.#record(DESCRIBE, destination);
+        return this.#record(DESCRIBE, destination, note);
       case type.EXECUTE:
-        return this.#record(EXECUTE, destination);
+        return this.#record(EXECUTE, destination, note);
       case type.CLOSE:
-        return this.#record(CLOSE, destination);
+        return this.#record(CLOSE, destination, note);
       case type.FUNCTION_CALL:
         return this.#record(FUNCTION, destination);
       case type.SYNC:
@@ -143,17 +185,36 @@ export class ReplyLedger {
     }
   }
 
+  /**
+   * A Parse or Close of the client's that the server is not asked: PostgreSQL would say yes. The answer is due when
+   * everything before it has been answered (`takeDue`), perhaps at once, and is dropped if an error comes first.
+   */
+  answerOurselves(code: typeof type.PARSE | typeof type.CLOSE, note: ReplyNote): void {
+    this.#record(code === type.PARSE ? OWN_PARSE : OWN_CLOSE, TO_CLIENT, note);
+    this.#collectDue();
+  }
+
+  /** The types of our own replies that are due, in order. */
+  takeDue(): readonly number[] {
+    const due = this.#due;
+    this.#due = [];
+    return due;
+  }
+
   /** A Sync now would be ignored by a server in COPY IN, and answered by one that refused the COPY. */
   get syncIsAmbiguous(): boolean {
     return this.#copyDataSinceMark && this.#openersOwed > 0 && !this.#copyIn;
   }
 
-  /** A reply of type `code` has arrived. Says for whom it is, or NOT_OWED. Not for N, S and A, which nobody asks for. */
-  reply(code: number): Destination | typeof NOT_OWED {
+  /**
+   * A reply of type `code` has arrived (`error`: what an ErrorResponse says, if it was read). Says for whom it is, or
+   * NOT_OWED. Not for N, S and A, which nobody asks for.
+   */
+  reply(code: number, error: ErrorFields | null = null): Destination | typeof NOT_OWED {
     if (this.#entries === 0) return NOT_OWED;
     const entry = this.#ring[this.#head]!;
     const kind = entry & KIND_MASK;
-    const destination = ((entry & ENTRY_MASK) >> 4) as Destination;
+    const destination = destinationOf(entry);
     switch (code) {
       case type.DATA_ROW:
       case type.COPY_DATA:
@@ -172,6 +233,7 @@ export class ReplyLedger {
         return destination;
       case type.READY_FOR_QUERY:
         if (kind < READY_KINDS) return NOT_OWED;
+        this.#endedQuery = kind === QUERY;
         this.#pop();
         return destination;
       case type.PARSE_COMPLETE:
@@ -196,22 +258,26 @@ export class ReplyLedger {
       case type.ERROR_RESPONSE:
         this.#copyIn = false;
         this.#copyBoth = false;
-        if (kind < READY_KINDS) this.#dropToSync();
+        if (kind < READY_KINDS) this.#dropToSync(error);
         return destination;
       default:
         return NOT_OWED;
     }
   }
 
-  #record(kind: number, destination: Destination): Verdict {
+  #record(kind: number, destination: Destination, note: ReplyNote | null = null): Verdict {
     if (this.#skippingToSync) {
       // The server will not even look at it.
-      if (kind !== SYNC) return FORWARD;
+      if (kind !== SYNC) {
+        note?.skipped();
+        return FORWARD;
+      }
       this.#skippingToSync = false;
     }
-    this.#push(kind, destination);
+    this.#push(kind, destination, note);
     if (kind >= READY_KINDS) {
       this.#readyOwed++;
+      this.#batch++;
       this.#batchOpen = false;
     } else {
       this.#batchOpen = true;
@@ -220,9 +286,10 @@ export class ReplyLedger {
     return FORWARD;
   }
 
-  #push(kind: number, destination: Destination): void {
+  #push(kind: number, destination: Destination, note: ReplyNote | null = null): void {
     const ring = this.#ring;
-    const entry = kind | (destination << 4);
+    const entry = kind | (destination << DESTINATION_SHIFT) | (note === null ? 0 : NOTED);
+    if (note !== null) this.#notes.push(note);
     this.#owed++;
     if (destination === SUBSTITUTE) this.#substitutes++;
     if (this.#entries > 0) {
@@ -256,13 +323,33 @@ export class ReplyLedger {
     if (kind === QUERY || kind === EXECUTE) this.#openersOwed--;
     if (this.#openersOwed === 0) this.#copyDataSinceMark = false;
     if (isSubstitute(entry)) this.#substitutesGone++;
+    if ((entry & NOTED) !== 0) this.#notes.shift().answered();
     if (entry >> 8 > 1) {
       ring[this.#head] = entry - ONE;
       return;
     }
     this.#dropEntry();
-    // Marks that have reached the head belong to a COPY that never was.
-    while (this.#entries > 0 && (this.#ring[this.#head]! & KIND_MASK) === COPY_MARK) this.#dropMarks();
+    this.#collectDue();
+  }
+
+  /** What has reached the head and is not the server's to answer. */
+  #collectDue(): void {
+    while (this.#entries > 0) {
+      const entry = this.#ring[this.#head]!;
+      const kind = entry & KIND_MASK;
+      // Marks that have reached the head belong to a COPY that never was.
+      if (kind === COPY_MARK) {
+        this.#dropMarks();
+        continue;
+      }
+      if (kind !== OWN_PARSE && kind !== OWN_CLOSE) return;
+      for (let count = entry >> 8; count > 0; count--) {
+        this.#owed--;
+        this.#due.push(kind === OWN_PARSE ? type.PARSE_COMPLETE : type.CLOSE_COMPLETE);
+        this.#notes.shift().answered();
+      }
+      this.#dropEntry();
+    }
   }
 
   #dropEntry(): void {
@@ -319,27 +406,38 @@ export class ReplyLedger {
   }
 
   /** The first entry failed: of what follows it, the server looks at nothing before the next Sync. */
-  #dropToSync(): void {
+  #dropToSync(error: ErrorFields | null): void {
+    const failed = (this.#ring[this.#head]! & NOTED) === 0 ? null : this.#notes.shift();
+    let skipped = failed === null ? 0 : -1;
     while (this.#entries > 0) {
       const entry = this.#ring[this.#head]!;
       const kind = entry & KIND_MASK;
       const count = entry >> 8;
       if (kind === SYNC) {
+        this.#notes.skip(skipped);
+        failed?.failed(error);
         if (this.#openersOwed === 0) this.#copyDataSinceMark = false;
         return;
       }
+      if ((entry & NOTED) !== 0) skipped += count;
       this.#owed -= count;
       if (kind >= READY_KINDS) this.#readyOwed -= count;
       if (kind === QUERY || kind === EXECUTE) this.#openersOwed -= count;
       if (isSubstitute(entry)) this.#substitutesGone += count;
       this.#dropEntry();
     }
+    this.#notes.skip(skipped);
+    failed?.failed(error);
     this.#skippingToSync = true;
     this.#batchOpen = true;
     this.#copyDataSinceMark = false;
   }
 }
 
+function destinationOf(entry: number): Destination {
+  return ((entry >> DESTINATION_SHIFT) & DESTINATION_MASK) as Destination;
+}
+
 function isSubstitute(entry: number): boolean {
-  return (entry & ENTRY_MASK) >> 4 === SUBSTITUTE;
+  return destinationOf(entry) === SUBSTITUTE;
 }

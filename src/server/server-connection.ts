@@ -14,15 +14,22 @@ import * as client from '../protocol/client-messages.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
 import { FORWARD, MessageFramer, type Verdict } from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
+import { CLOSE_COMPLETE_MESSAGE, PARSE_COMPLETE_MESSAGE } from '../protocol/server-messages.ts';
 import type { Lease } from './lease.ts';
-import { ReplyLedger, SUBSTITUTE, TO_NOBODY } from './reply-ledger.ts';
+import type { ReplyNote } from './note-queue.ts';
+import { Outbox } from './outbox.ts';
+import { POOLED_NAME_PREFIX, type PooledStatement, parseMessage } from './pooled-statement.ts';
+import { PreparedStatements } from './prepared-statements.ts';
+import { type Destination, ERROR_TO_CLIENT, ReplyLedger, SUBSTITUTE, TO_CLIENT, TO_NOBODY } from './reply-ledger.ts';
 import type { ServerFailure, ServerHolder, ServerOwner } from './server-holder.ts';
 import { type LoginListener, type LoginResult, type ServerCredentials, ServerLogin } from './server-login.ts';
 import { ServerRecovery } from './server-recovery.ts';
 import { ServerReplies } from './server-replies.ts';
 import { assertServerMove, type ServerState } from './server-state.ts';
 import { ServerTimes } from './server-times.ts';
+import { SessionDirt } from './session-dirt.ts';
 import { SessionParameters, trackedIndex } from './session-parameters.ts';
+import type { StatementRegistry } from './statement-registry.ts';
 
 export interface ServerConnectionOptions {
   readonly environment: Environment;
@@ -34,7 +41,20 @@ export interface ServerConnectionOptions {
   readonly maxMessageBytes: number;
   /** A name that no client can know (`impossibleBind`). */
   readonly unguessable: string;
+  readonly statements: StatementRegistry;
 }
+
+/** How servers refuse what is made to be refused. */
+const SYNTAX_ERROR = '42601';
+const NO_SUCH_STATEMENT = '26000';
+const STATEMENT_EXISTS = '42P05';
+
+/** A statement that is there only to be deallocated, and the body of a Parse of an empty one. */
+const SHOWN_NAME = Buffer.from(`${POOLED_NAME_PREFIX}deallocated\0`, 'latin1');
+const NO_STATEMENT = '\0\0\0';
+
+/** The server of whose client a chunk is being read has it to itself. */
+const outbox = new Outbox();
 
 /** A query of ours has been answered: `error` is the server's, null if there was none. */
 export type OwnQueryDone = (error: ErrorFields | null) => void;
@@ -48,6 +68,9 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   readonly lease: Lease;
   readonly ledger = new ReplyLedger();
   readonly wire: Wire;
+  readonly prepared: PreparedStatements;
+  /** What clients have left in its session. */
+  readonly dirt = new SessionDirt();
   /** The values of the tracked parameters, as reported. */
   readonly parameters = new SessionParameters();
   /** Everything that was reported at login, in the server's spelling. */
@@ -95,6 +118,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.#options = options;
     this.address = options.address;
     this.lease = options.lease;
+    this.prepared = new PreparedStatements(options.statements);
     this.times = new ServerTimes(options.environment, options.owner.traffic);
     this.#login = new ServerLogin(options.credentials, options.environment, options.keys, this);
     this.#framer = new MessageFramer(this.#replies, options.maxMessageBytes, type.DATA_ROW);
@@ -162,15 +186,56 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   }
 
   /** A message of type `code` is about to be forwarded for the holder: see `ReplyLedger.admit`. */
-  admit(code: number): Verdict {
-    const verdict = this.ledger.admit(code);
+  admit(code: number, destination: Destination = TO_CLIENT, note: ReplyNote | null = null): Verdict {
+    const verdict = this.ledger.admit(code, destination, note);
     if (verdict === FORWARD && this.times.busySinceMs === 0 && this.ledger.owed > 0) this.times.asked();
     return verdict;
   }
 
-  /** Sends the client's bytes, which are overwritten soon. */
+  /** Sends the client's bytes, which are overwritten soon. What was queued before goes with them (`sendQueued`). */
   forward(buffer: Buffer, from: number, to: number): WriteResult {
-    return this.wire.sendCopy(buffer, from, to);
+    return outbox.holds(this.wire) ? outbox.add(this.wire, buffer, from, to) : this.wire.sendCopy(buffer, from, to);
+  }
+
+  /** Bytes of ours among the client's, in the order of the calls; `sendQueued` follows. */
+  queue(buffer: Buffer, from: number, to: number): void {
+    outbox.add(this.wire, buffer, from, to);
+  }
+
+  /** The first bytes of a message whose others follow. `length` counts itself. */
+  queueHeader(code: number, length: number): void {
+    outbox.addHeader(this.wire, code, length);
+  }
+
+  sendQueued(): WriteResult {
+    return outbox.holds(this.wire) ? outbox.flush() : WRITE_GONE;
+  }
+
+  /** Sends bytes of ours, behind everything that is queued. */
+  send(bytes: Buffer): void {
+    this.sendQueued();
+    this.wire.send(bytes);
+  }
+
+  /** Queues a message of ours that the holder's messages depend on. */
+  request(code: number, message: Buffer, note: ReplyNote | null, destination: Destination = ERROR_TO_CLIENT): void {
+    this.admit(code, destination, note);
+    this.queue(message, 0, message.length);
+  }
+
+  /** A Parse or Close of the holder's that the server need not see: see `ReplyLedger.answerOurselves`. */
+  answerOurselves(code: typeof type.PARSE | typeof type.CLOSE, note: ReplyNote): void {
+    this.ledger.answerOurselves(code, note);
+    this.deliverDue();
+  }
+
+  /** Hands over the answers of ours that are due. */
+  deliverDue(): void {
+    if (!this.ledger.hasDue) return;
+    for (const code of this.ledger.takeDue()) {
+      const message = code === type.PARSE_COMPLETE ? PARSE_COMPLETE_MESSAGE : CLOSE_COMPLETE_MESSAGE;
+      this.deliver(message, 0, message.length, true);
+    }
   }
 
   /**
@@ -178,15 +243,32 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
    * in place of the server's error. `simple`: its message was a Query or FunctionCall, else an extended one.
    */
   refuse(simple: boolean, report: ErrorReport): void {
-    this.#replies.substitute(report);
-    this.ledger.admit(simple ? type.QUERY : type.BIND, SUBSTITUTE);
-    this.times.asked();
-    this.wire.send(simple ? client.IMPOSSIBLE_QUERY : this.impossibleBind);
+    this.#replies.substitute(report, simple ? SYNTAX_ERROR : NO_SUCH_STATEMENT);
+    this.admit(simple ? type.QUERY : type.BIND, SUBSTITUTE);
+    this.send(simple ? client.IMPOSSIBLE_QUERY : this.impossibleBind);
+  }
+
+  /** The same for a Parse with `body` whose name the client has in use for `statement`, which is prepared here. */
+  refuseParse(statement: PooledStatement, body: string, report: ErrorReport): void {
+    this.#replies.substitute(report, STATEMENT_EXISTS);
+    this.request(type.PARSE, parseMessage(statement.nameBytes, body), null, SUBSTITUTE);
+  }
+
+  /** Lets the server answer a DEALLOCATE of something that it has, as part of whatever batch or transaction is open. */
+  deallocateForShow(): void {
+    this.request(type.CLOSE, client.closeMessage(SHOWN_NAME), null);
+    this.request(type.PARSE, parseMessage(SHOWN_NAME, NO_STATEMENT), null);
+    this.request(
+      type.QUERY,
+      client.query(`DEALLOCATE ${SHOWN_NAME.toString('latin1', 0, SHOWN_NAME.length - 1)}`),
+      null,
+      TO_CLIENT,
+    );
   }
 
   /** Asks for the replies of an open batch. */
   flush(): void {
-    if (this.ledger.admit(type.FLUSH) === FORWARD) this.wire.send(client.FLUSH_MESSAGE);
+    if (this.ledger.admit(type.FLUSH) === FORWARD) this.send(client.FLUSH_MESSAGE);
   }
 
   /** The holder has room again. */
@@ -265,7 +347,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     const midMessage = this.#framer.midForward;
     const holder = this.#leave(reason);
     if (running) this.needCancel();
-    else if (!connecting) this.wire.send(client.TERMINATE_MESSAGE);
+    else if (!connecting) this.send(client.TERMINATE_MESSAGE);
     if (this.#reached) this.wire.end();
     else this.wire.destroy();
     this.#tellLoss(holder, connecting, { kind: 'unreachable', reason: reason.replaceAll('_', ' ') }, midMessage);
@@ -295,6 +377,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.#event = null;
     this.#dropHolder();
     this.#framer.stop();
+    this.prepared.dispose();
     this.become('closing');
     return holder;
   }
@@ -312,6 +395,9 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   #dropHolder(): void {
     this.#holder = null;
     this.#replies.forgetHolder();
+    // The rest of a message of the holder's is nobody's.
+    this.#framer.skipRest();
+    if (this.ledger.hasDue) this.ledger.takeDue();
     if (this.#lent) this.wire.swapReadBuffer();
     this.#lent = false;
     this.wire.resume();
@@ -403,7 +489,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.#replies.ownError = null;
     this.ledger.admit(type.QUERY, TO_NOBODY);
     this.times.asked();
-    this.wire.send(client.query(sql));
+    this.send(client.query(sql));
   }
 
   #happen(event: 'logged-in' | 'free'): void {

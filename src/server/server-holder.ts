@@ -3,6 +3,7 @@ import type { ServerCloseReason } from '../base/close-reason.ts';
 import type { ErrorReport } from '../base/errors.ts';
 import type { WriteResult } from '../base/transport.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
+import type { SessionState } from '../protocol/statement-peek.ts';
 import type { ServerConnection } from './server-connection.ts';
 import type { LoginFailure } from './server-login.ts';
 import type { ServerState } from './server-state.ts';
@@ -27,6 +28,23 @@ export interface ServerHolder {
   onServerParameter(name: string, value: string): void;
   /** A ReadyForQuery has been handed over, and it answers everything that was sent. `status` is I, T or E. */
   onServerReady(status: number): void;
+  /** It may have no transaction that lasts longer than a statement. */
+  readonly forbidsTransactions: boolean;
+  /** It has one nevertheless, and more of what it asked is to be answered. */
+  onServerTransaction(): void;
+  /** A simple Query of the holder's has ended, and with it the unnamed statement. */
+  onServerQueryEnded(): void;
+  /** All prepared statements of the session are gone. */
+  onServerDeallocatedAll(): void;
+  /**
+   * The holder has left something in the session that will not be there for its next transaction. Returns whether it has
+   * something to say about that; `onServerGap` follows.
+   */
+  onServerDirty(state: SessionState): boolean;
+  /** Between two messages of the server. */
+  onServerGap(): void;
+  /** What the holder calls the statement that the server knows as `pooledName`: bytes as characters; null if it has none. */
+  statementName(pooledName: string): string | null;
   /** Replies have come: what the ledger could not decide may be decidable now. */
   onServerProgress(): void;
   /** The server takes bytes again. */

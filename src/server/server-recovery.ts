@@ -40,7 +40,7 @@ export class ServerRecovery {
     if (this.#cancel === 'wanted' && ledger.owed > 0 && !ledger.copyIn) this.#askCancel();
     if (ledger.copyIn) {
       ledger.admit(type.COPY_FAIL);
-      this.#server.wire.send(copyFail('the client has left'));
+      this.#server.send(copyFail('the client has left'));
       return;
     }
     if (ledger.batchOpen && !this.#flushed) {
@@ -52,7 +52,7 @@ export class ServerRecovery {
     if (ledger.batchOpen) {
       ledger.admit(type.BIND, TO_NOBODY);
       ledger.admit(type.SYNC, TO_NOBODY);
-      this.#server.wire.send(Buffer.concat([this.#server.impossibleBind, SYNC_MESSAGE]));
+      this.#server.send(Buffer.concat([this.#server.impossibleBind, SYNC_MESSAGE]));
       return;
     }
     if (this.#server.cancelsInFlight > 0) return;

@@ -7,6 +7,7 @@ import type { ErrorReport } from '../base/errors.ts';
 import { type ErrorFields, isFatal, parseErrorFields } from '../protocol/error-fields.ts';
 import { parseParameterStatus } from '../protocol/login-messages.ts';
 import {
+  DROP,
   FETCH,
   FLUSH,
   FORWARD,
@@ -17,12 +18,23 @@ import {
   type Verdict,
 } from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
-import { NOT_OWED, SUBSTITUTE, TO_NOBODY } from './reply-ledger.ts';
+import { message } from '../protocol/server-messages.ts';
+import { POOLED_NAME_PREFIX } from './pooled-statement.ts';
+import { ERROR_TO_CLIENT, NOT_OWED, SUBSTITUTE, TO_NOBODY } from './reply-ledger.ts';
 import type { ServerConnection } from './server-connection.ts';
+import { isTagOfInterest, TAG_BYTES } from './session-dirt.ts';
 import { trackedIndex } from './session-parameters.ts';
 
 /** Messages that are looked into are small; a larger one is forwarded unread. */
 const MAX_FETCHED_BYTES = 65_536;
+
+const POOLED_NAME = new RegExp(`${POOLED_NAME_PREFIX}\\d+`, 'g');
+
+/** What a client is told instead of a server's error. */
+interface Refusal {
+  readonly report: ErrorReport;
+  readonly sqlstate: string;
+}
 
 export class ServerReplies implements MessageHandler {
   /** Why nothing that this server says can be believed any more; null while it can. */
@@ -36,16 +48,18 @@ export class ServerReplies implements MessageHandler {
   /** What that query failed with. */
   ownError: ErrorFields | null = null;
   readonly #server: ServerConnection;
+  /** The holder has something to say behind the message that is being judged. */
+  #gapWanted = false;
   /** What clients are told instead of the server's errors, by the ordinal of the ledger's SUBSTITUTE entry. */
-  readonly #refusals = new Map<number, ErrorReport>();
+  readonly #refusals = new Map<number, Refusal>();
 
   constructor(server: ServerConnection) {
     this.#server = server;
   }
 
-  /** The next SUBSTITUTE entry of the ledger stands for `report`. */
-  substitute(report: ErrorReport): void {
-    this.#refusals.set(this.#server.ledger.substitutes, report);
+  /** The next SUBSTITUTE entry of the ledger stands for `report`, which replaces an error with `sqlstate` and no other. */
+  substitute(report: ErrorReport, sqlstate: string): void {
+    this.#refusals.set(this.#server.ledger.substitutes, { report, sqlstate });
   }
 
   /** Whoever the substitutes were for has gone. */
@@ -64,12 +78,36 @@ export class ServerReplies implements MessageHandler {
       case type.PARAMETER_STATUS:
       case type.ERROR_RESPONSE:
         return bodyLength <= MAX_FETCHED_BYTES ? FETCH : this.#onUnreadable(code);
-      default: {
-        const destination = this.#server.ledger.reply(code);
-        if (destination === NOT_OWED) return this.#break('out_of_sync');
-        return this.#clientHears && destination !== TO_NOBODY ? FORWARD : SKIP;
-      }
+      case type.COMMAND_COMPLETE:
+        if (end - bodyAt < Math.min(bodyLength, TAG_BYTES)) return MORE;
+        if (isTagOfInterest(buffer, bodyAt)) this.#onTag(buffer, bodyAt, bodyLength);
+        return this.#onReply(code);
+      default:
+        return this.#onReply(code);
     }
+  }
+
+  #onReply(code: number): Verdict {
+    const { ledger } = this.#server;
+    const destination = ledger.reply(code);
+    if (destination === NOT_OWED) return this.#break('out_of_sync');
+    const isHeard = this.#clientHears && destination !== TO_NOBODY && destination !== ERROR_TO_CLIENT;
+    if (ledger.hasDue || this.#gapWanted) return isHeard ? FLUSH : DROP;
+    return isHeard ? FORWARD : SKIP;
+  }
+
+  /** A command has succeeded that may change more of the session than its transaction. */
+  #onTag(buffer: Buffer, at: number, bodyLength: number): void {
+    const tag = buffer.toString('latin1', at, at + Math.min(bodyLength, TAG_BYTES) - 1);
+    const { prepared, dirt, ledger, holder } = this.#server;
+    const isOurs = ledger.nextDestination === TO_NOBODY;
+    if (tag === 'DISCARD ALL' || tag === 'DEALLOCATE ALL') {
+      prepared.deallocatedAll();
+      if (!isOurs) holder?.onServerDeallocatedAll();
+    }
+    if (isOurs || ledger.nextIsNoted) return;
+    const state = dirt.completed(tag);
+    if (state !== null && holder !== null) this.#gapWanted = holder.onServerDirty(state);
   }
 
   onRun(buffer: Buffer, from: number, to: number, own: boolean): void {
@@ -81,20 +119,33 @@ export class ServerReplies implements MessageHandler {
       this.#server.onLoginMessage(code, buffer, bodyAt, bodyEnd);
       return SKIP;
     }
-    if (code === type.ERROR_RESPONSE) return this.#onError(parseErrorFields(buffer, bodyAt, bodyEnd));
+    if (code === type.ERROR_RESPONSE) return this.#onError(buffer, bodyAt, bodyEnd);
     if (code === type.PARAMETER_STATUS) return this.#onParameterStatus(buffer, bodyAt, bodyEnd);
     this.ownAnswered = true;
     return SKIP;
   }
 
-  /** A ReadyForQuery has reached the client. */
-  onFlushed(): void {
-    this.#server.holder?.onServerReady(this.#server.status);
+  /** A message has reached the client, and something is to happen behind it. */
+  onFlushed(code: number): void {
+    this.#server.deliverDue();
+    if (this.#gapWanted) this.#server.holder?.onServerGap();
+    this.#gapWanted = false;
+    if (code !== type.READY_FOR_QUERY) return;
+    const { holder, ledger, status } = this.#server;
+    if (ledger.readyOwed === 0) holder?.onServerReady(status);
+    else if (status !== type.STATUS_IDLE && holder?.forbidsTransactions === true) holder.onServerTransaction();
   }
 
   onHeld(): void {}
 
-  onDropped(): void {}
+  onDropped(): void {
+    this.#gapWanted = false;
+    this.#server.deliverDue();
+  }
+
+  onSpliced(_code: number, _bodyLength: number, _buffer: Buffer, bodyAt: number): number {
+    return bodyAt;
+  }
 
   onMalformed(): void {
     this.broken = 'out_of_sync';
@@ -111,16 +162,21 @@ export class ServerReplies implements MessageHandler {
     if (destination === NOT_OWED) return this.#break('out_of_sync');
     this.#server.status = status;
     this.#server.readyCount++;
+    if (ledger.endedQuery) this.#server.prepared.unnamed = null;
     if (destination === TO_NOBODY) return FETCH;
     times.ready(status, ledger.owed);
     if (!this.#clientHears) return SKIP;
-    return ledger.readyOwed === 0 ? FLUSH : FORWARD;
+    const holder = this.#server.holder!;
+    if (ledger.endedQuery) holder.onServerQueryEnded();
+    if (ledger.readyOwed === 0 || ledger.hasDue) return FLUSH;
+    return status !== type.STATUS_IDLE && holder.forbidsTransactions ? FLUSH : FORWARD;
   }
 
-  #onError(fields: ErrorFields): Verdict {
+  #onError(buffer: Buffer, bodyAt: number, bodyEnd: number): Verdict {
+    const fields = parseErrorFields(buffer, bodyAt, bodyEnd);
     const { ledger, holder } = this.#server;
     const ordinal = ledger.substitutesGone;
-    const destination = ledger.reply(type.ERROR_RESPONSE);
+    const destination = ledger.reply(type.ERROR_RESPONSE, fields);
     if (isFatal(fields)) {
       this.fatal = fields;
       this.fatalForwarded = this.#clientHears;
@@ -130,10 +186,23 @@ export class ServerReplies implements MessageHandler {
     if (destination === NOT_OWED) return this.#break('out_of_sync');
     if (destination === TO_NOBODY) this.ownError = fields;
     if (destination === TO_NOBODY || !this.#clientHears) return SKIP;
-    // 25P02 says that the transaction had failed before: the client must hear that instead of ours.
-    if (destination !== SUBSTITUTE || fields.sqlstate === '25P02') return FORWARD;
-    const report = this.#refusals.get(ordinal);
-    if (report !== undefined) holder!.onServerRefused(report);
+    if (destination !== SUBSTITUTE) return this.#forwardError(fields.message, buffer, bodyAt, bodyEnd);
+    const refusal = this.#refusals.get(ordinal);
+    this.#refusals.delete(ordinal);
+    // Any other error came first, such as 25P02 for a transaction that had failed before: that is what the client hears.
+    if (refusal?.sqlstate !== fields.sqlstate) return FORWARD;
+    holder!.onServerRefused(refusal.report);
+    return SKIP;
+  }
+
+  /** Where the server speaks of a statement by our name, the client reads its own. */
+  #forwardError(text: string, buffer: Buffer, bodyAt: number, bodyEnd: number): Verdict {
+    if (!text.includes(POOLED_NAME_PREFIX)) return FORWARD;
+    const body = buffer.toString('latin1', bodyAt, bodyEnd);
+    const { holder } = this.#server;
+    const translated = body.replaceAll(POOLED_NAME, (name) => holder!.statementName(name) ?? name);
+    const bytes = message(type.ERROR_RESPONSE, Buffer.from(translated, 'latin1'));
+    this.#server.deliver(bytes, 0, bytes.length, true);
     return SKIP;
   }
 

@@ -5,8 +5,8 @@ export interface Conversation {
   readonly name: string;
   readonly steps: readonly Buffer[];
   /**
-   * What the server sees depends on what it has answered by then (a Sync or a Flush that COPY makes unnecessary); what
-   * the client sees does not.
+   * What the server sees depends on what it has answered by then (a Sync or a Flush that COPY makes unnecessary), or on
+   * what it has prepared already; what the client sees does not.
    */
   readonly timing?: true;
 }
@@ -14,6 +14,11 @@ export interface Conversation {
 const one = (name: string, ...messages: readonly Buffer[]): Conversation => ({
   name,
   steps: [Buffer.concat(messages)],
+});
+
+const timed = (name: string, ...messages: readonly Buffer[]): Conversation => ({
+  ...one(name, ...messages),
+  timing: true,
 });
 
 /** Statement names are used once in each conversation, and closed. */
@@ -35,7 +40,7 @@ export const corpus: readonly Conversation[] = [
   one('query inside a batch', m.batch('INSERT one'), m.query('INSERT two'), m.sync()),
   one('query inside a batch that has failed', m.batch('FAIL'), m.query('INSERT two'), m.sync(), m.query('SELECT a')),
   one('deferred failure at Sync', m.batch('DEFERRED'), m.sync(), m.query('SELECT a')),
-  one('named statement', m.parse('SELECT a', 'n1'), m.describe('S', 'n1'), m.close('S', 'n1'), m.sync()),
+  timed('named statement', m.parse('SELECT a', 'n1'), m.describe('S', 'n1'), m.close('S', 'n1'), m.sync()),
   one(
     'portals with row limits',
     m.parse('ROWS 5 abc'),

@@ -92,7 +92,7 @@ describe('a server is kept', () => {
   });
 
   test('after a Bind that failed, until the Sync', () => {
-    const { bench, alice, bob } = twoClients();
+    const { bench, alice, bob } = twoClients({ max_prepared_statements: 0 });
     expect(alice.exchange(m.bind({ statement: 'none' }), m.flush())).toBe('E(26000)');
     expect(bob.query('SELECT b')).toBe('');
     // The server drops it, and answers nothing.

@@ -370,9 +370,12 @@ export class ModelSession {
         this.#unflushedBytes = 0;
         return this.#exit();
       case 'DISCARD':
-        this.#statements.clear();
-        this.#portals.clear();
         this.#reply(...this.transaction.run(statement));
+        this.#deallocate('ALL');
+        this.#portals.clear();
+        break;
+      case 'DEALLOCATE':
+        this.#deallocate(statement.text);
         break;
       default: {
         const rows = this.transaction.run(statement);
@@ -380,6 +383,16 @@ export class ModelSession {
       }
     }
     this.#reply(server.complete(this.transaction.tagOf(statement)));
+  }
+
+  /** prepare.c: DeallocateQuery; the unnamed statement is not among them. */
+  #deallocate(name: string): void {
+    if (name.toUpperCase() !== 'ALL') {
+      this.#statement(name);
+      this.#statements.delete(name);
+      return;
+    }
+    for (const known of this.#statements.keys()) if (known !== '') this.#statements.delete(known);
   }
 
   // copyfromparse.c: CopyGetData

@@ -35,6 +35,9 @@ const VERBS = [
   'SHOW',
   'RESET',
   'DISCARD',
+  /** `DEALLOCATE name` or `DEALLOCATE ALL`. */
+  'DEALLOCATE',
+  'LISTEN',
   'COPY IN',
   'COPY OUT',
   'COPY REFUSED',

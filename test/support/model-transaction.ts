@@ -116,6 +116,8 @@ export class ModelTransaction {
         this.#change(new Map(this.#loginParameters));
         this.#lastTag = verb === 'DISCARD' ? 'DISCARD ALL' : 'RESET';
         return [];
+      case 'LISTEN':
+        return [];
       case 'FAIL':
         throw new SqlError(text === '' ? '22012' : text, 'it fails');
       case 'COPY REFUSED':
@@ -126,7 +128,7 @@ export class ModelTransaction {
   }
 
   /** The tag of a statement that has just run. */
-  tagOf({ verb, count }: Statement): string {
+  tagOf({ verb, count, text }: Statement): string {
     switch (verb) {
       case 'SLEEP':
       case 'PID':
@@ -135,6 +137,8 @@ export class ModelTransaction {
         return `COPY ${this.#pending.length}`;
       case 'COPY OUT':
         return `COPY ${count}`;
+      case 'DEALLOCATE':
+        return text.toUpperCase() === 'ALL' ? 'DEALLOCATE ALL' : 'DEALLOCATE';
       case 'NOTICE':
         return 'DO';
       default:

@@ -20,6 +20,7 @@ import type { Pool } from '../../src/pool/pool.ts';
 import { upkeep } from '../../src/pool/pool-upkeep.ts';
 import { ProcessBudget } from '../../src/pool/process-budget.ts';
 import { Router } from '../../src/pool/router.ts';
+import { StatementRegistry } from '../../src/server/statement-registry.ts';
 import { MemoryStream } from './memory-stream.ts';
 import { MemoryTransport, type Segmentation, SharedMemory } from './memory-transport.ts';
 import type { LoginOptions } from './raw-client.ts';
@@ -80,6 +81,7 @@ export class SessionBench {
   readonly router: Router;
   readonly resolver: Resolver;
   readonly janitor: Janitor;
+  readonly statements = new StatementRegistry();
   readonly clients: SessionClient[] = [];
   /** The pooler's ends of the clients' connections. */
   readonly accepted: MemoryTransport[] = [];
@@ -110,6 +112,7 @@ export class SessionBench {
     const { environment, config, log } = this;
     const keys = new DerivedKeys(environment);
     const secrets = secretsOf(setup.secrets);
+    const { statements } = this;
     this.resolver = new Resolver(environment, log, {
       mode: config.settings.resolver,
       maxTtlMs: config.settings.dnsMaxTtlMs,
@@ -126,9 +129,19 @@ export class SessionBench {
       budget: this.budget,
       resolver: this.resolver,
       unguessable: environment.randomBytes(16).toString('hex'),
+      statements,
       secretOf: (userName) => (secrets.lookup(userName) instanceof Promise ? null : lookedUp(secrets, userName)),
     });
-    this.#logins = { environment, config, keys, log, router: this.router, registry: this.registry, secrets };
+    this.#logins = {
+      environment,
+      config,
+      keys,
+      log,
+      router: this.router,
+      registry: this.registry,
+      secrets,
+      statements,
+    };
     this.janitor = new Janitor(environment, { onRound: (nowMs) => this.#onRound(nowMs) });
     this.janitor.start();
     this.postgresAt('10.0.0.1');

@@ -18,6 +18,7 @@ import type { PoolerSnapshot } from '../../../src/pool/snapshot.ts';
 import type { Waiter } from '../../../src/pool/waiter.ts';
 import type { ServerConnection } from '../../../src/server/server-connection.ts';
 import type { ServerState } from '../../../src/server/server-state.ts';
+import { StatementRegistry } from '../../../src/server/statement-registry.ts';
 import { handMadeSnapshot } from './hand-made-snapshot.ts';
 import { ManualEnvironment } from './manual-environment.ts';
 
@@ -60,6 +61,7 @@ class House {
         resolvConfPath: null,
       }),
       unguessable: 'x',
+      statements: new StatementRegistry(),
       secretOf: () => ({ kind: 'plain', password: SECRET }),
     });
   }

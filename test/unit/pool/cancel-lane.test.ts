@@ -4,6 +4,7 @@ import { DerivedKeys } from '../../../src/auth/derived-keys.ts';
 import { CancelLane } from '../../../src/pool/cancel-lane.ts';
 import { ServerConnection } from '../../../src/server/server-connection.ts';
 import type { ServerOwner } from '../../../src/server/server-holder.ts';
+import { StatementRegistry } from '../../../src/server/statement-registry.ts';
 import { TrafficCounters } from '../../../src/server/traffic-counters.ts';
 import { ScriptedServer } from '../../support/scripted-server.ts';
 import { VirtualEnvironment } from '../../support/virtual-environment.ts';
@@ -24,6 +25,7 @@ function setUp(limit: number) {
       owner,
       maxMessageBytes: 1_000_000,
       unguessable: 'x',
+      statements: new StatementRegistry(),
     });
     environment.run();
     return server;

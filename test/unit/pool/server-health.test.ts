@@ -5,7 +5,7 @@ import type { ServerFailure } from '../../../src/server/server-holder.ts';
 
 const refused = (sqlstate: string): ServerFailure => ({
   kind: 'refused',
-  fields: { severity: 'FATAL', sqlstate, message: 'the server’s words', detail: 'detail', hint: null },
+  fields: { severity: 'FATAL', sqlstate, message: 'the server’s words', detail: 'detail', hint: null, routine: null },
 });
 const unreachable: ServerFailure = { kind: 'unreachable', reason: 'connect ECONNREFUSED' };
 

@@ -12,12 +12,13 @@ const parse = (text: string | Buffer) => {
 
 describe('fields', () => {
   test('of a real error', () => {
-    expect(parse('SFEHLER\0VERROR\0C42P01\0Mno table\0Ddetail\0Hhint\0P15\0Fparse.c\0\0')).toEqual({
+    expect(parse('SFEHLER\0VERROR\0C42P01\0Mno table\0Ddetail\0Hhint\0P15\0Fparse.c\0Rparse_it\0\0')).toEqual({
       severity: 'ERROR',
       sqlstate: '42P01',
       message: 'no table',
       detail: 'detail',
       hint: 'hint',
+      routine: 'parse_it',
     });
   });
 
@@ -36,6 +37,7 @@ describe('fields', () => {
       message: 'no message',
       detail: null,
       hint: null,
+      routine: null,
     });
     expect(parse('\0').sqlstate).toBe('XX000');
   });

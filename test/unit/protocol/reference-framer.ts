@@ -1,5 +1,17 @@
 /** The simplest thing that could be right: looks at a whole stream at once and says what a framer must hand over. */
-export type Kind = 'forward' | 'skip' | 'fetch-forward' | 'fetch-skip' | 'flush' | 'drop' | 'stop';
+export type Kind =
+  | 'forward'
+  | 'skip'
+  | 'fetch-forward'
+  | 'fetch-hold'
+  | 'fetch-skip'
+  | 'flush'
+  | 'drop'
+  | 'splice'
+  | 'stop';
+
+/** So many bytes of a spliced message's body are replaced (by nothing), along with its header. */
+export const SPLICED_BYTES = 3;
 
 export interface Expected {
   /** Forwarded bytes, one piece for each message. */
@@ -35,6 +47,7 @@ export function expectedOf(samples: readonly Sample[]): Expected {
       case 'skip':
         break;
       case 'fetch-forward':
+      case 'fetch-hold':
         say(`fetched ${sample.type} ${sample.body.toString('hex')}`);
         forwarded.push(frameOf(sample));
         break;
@@ -47,6 +60,10 @@ export function expectedOf(samples: readonly Sample[]): Expected {
         break;
       case 'drop':
         say(`dropped ${sample.type}`);
+        break;
+      case 'splice':
+        say(`spliced ${sample.type} ${sample.body.toString('hex', 0, SPLICED_BYTES)}`);
+        forwarded.push(sample.body.subarray(SPLICED_BYTES));
         break;
       case 'stop':
         return { forwarded: Buffer.concat(forwarded), events };
