@@ -31,6 +31,8 @@ export interface ServerConnectionOptions {
   readonly keys: DerivedKeys;
   readonly lease: Lease;
   readonly owner: ServerOwner;
+  /** The version of protocol 3 to ask for. */
+  readonly protocolMinor: number;
   readonly maxMessageBytes: number;
   /** A name that no client can know (`impossibleBind`). */
   readonly unguessable: string;
@@ -52,7 +54,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   readonly parameters = new SessionParameters();
   /** Everything that was reported at login, in the server's spelling. */
   reported: ReadonlyMap<string, string> = new Map();
-  /** Process id and secret for CancelRequest; null if the server gave none. */
+  /** Process id and secret, of any length, for CancelRequest; null if the server gave none. */
   cancelKey: Buffer | null = null;
   readonly times: ServerTimes;
   /** The status byte of the last ReadyForQuery. */
@@ -348,7 +350,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
 
   onConnected(): void {
     this.#reached = true;
-    this.#login?.start();
+    this.#login?.start(this.#options.protocolMinor);
   }
 
   onBytes(buffer: Buffer, start: number, end: number, own: boolean): number {

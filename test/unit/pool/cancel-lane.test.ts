@@ -22,6 +22,7 @@ function setUp(limit: number) {
       keys,
       lease: { release: () => {} },
       owner,
+      protocolMinor: 2,
       maxMessageBytes: 1_000_000,
       unguessable: 'x',
     });
