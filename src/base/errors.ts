@@ -15,11 +15,14 @@ export interface ErrorReport {
   readonly message: string;
   readonly detail?: string;
   readonly hint?: string;
+  /** The function of PostgreSQL's source that reports it there: drivers tell some errors apart by it. */
+  readonly routine?: string;
 }
 
 interface Extra {
   readonly detail?: string;
   readonly hint?: string;
+  readonly routine?: string;
 }
 
 function error(sqlstate: string, message: string, extra?: Extra): ErrorReport {
@@ -133,8 +136,10 @@ export const errors = {
     error('0A000', `${what} is not allowed where server connections are shared (server_dirty_policy)`, {
       hint: 'Use pool_mode=session for it.',
     }),
-  noSuchStatement: (name: string) => error('26000', `prepared statement "${name}" does not exist`),
-  statementExists: (name: string) => error('42P05', `prepared statement "${name}" already exists`),
+  noSuchStatement: (name: string) =>
+    error('26000', `prepared statement "${name}" does not exist`, { routine: 'FetchPreparedStatement' }),
+  statementExists: (name: string) =>
+    error('42P05', `prepared statement "${name}" already exists`, { routine: 'StorePreparedStatement' }),
   tooManyStatements: (limit: number) =>
     error('54000', 'too many prepared statements (max_client_prepared_statements)', {
       detail: `One client may have ${limit} prepared statements at a time.`,

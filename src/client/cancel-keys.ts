@@ -1,13 +1,22 @@
 /**
- * The cancel keys of clients, in PgBouncer's own layout so that its peers understand them (protocol 3.0: 8 bytes):
- * byte 0 random with the top bit clear (libpq reads the process id as signed); 1–2 peer id, little-endian; 3 worker;
- * 4–7 random, but the two low bits of byte 7 are the hops that the key may still travel.
+ * The cancel keys of clients. Before protocol 3.2 they have 8 bytes, in PgBouncer's own layout so that its peers
+ * understand them: byte 0 random with the top bit clear (libpq reads the process id as signed); 1–2 peer id,
+ * little-endian; 3 worker; 4–7 random, but the two low bits of byte 7 are the hops that the key may still travel.
+ * Since 3.2 they have 32, of which no peer hears: 0–3 are the process id alone, random with the top bit clear as long as
+ * there is no real one to be told; 4–5 peer id; 6 worker; 7–31 random.
  */
 import type { Environment } from '../base/environment.ts';
+import { LONG_KEYS_MINOR } from '../protocol/protocol-version.ts';
 
-export const CANCEL_KEY_BYTES = 8;
+export const SHORT_KEY_BYTES = 8;
+export const LONG_KEY_BYTES = 32;
 
-const KEYS_AHEAD = 128;
+/** Peer id and worker: there are none yet. */
+const ROUTING_BYTES = 3;
+const SHORT_ROUTING_AT = 1;
+const LONG_ROUTING_AT = 4;
+
+const RANDOM_AHEAD_BYTES = 1024;
 
 /** Keys are issued with both bits set, and looked up so, whatever a peer has counted down. */
 const HOPS_MASK = 0x03;
@@ -22,21 +31,22 @@ export class CancelKeys<Client> {
     this.#environment = environment;
   }
 
-  /** A key that nobody has, for `add`. */
-  create(): Buffer {
+  /** A key that nobody has, for `add`. `minor` is the version of protocol 3 that its client speaks. */
+  create(minor: number): Buffer {
     for (;;) {
-      const key = this.#draw();
+      const key = minor >= LONG_KEYS_MINOR ? this.#draw(LONG_KEY_BYTES) : this.#draw(SHORT_KEY_BYTES);
       key[0] = key[0]! & 0x7f;
-      key.fill(0, 1, 4);
-      key[7] = key[7]! | HOPS_MASK;
+      const routingAt = key.length === SHORT_KEY_BYTES ? SHORT_ROUTING_AT : LONG_ROUTING_AT;
+      key.fill(0, routingAt, routingAt + ROUTING_BYTES);
+      setHops(key);
       if (!this.#clients.has(textOf(key))) return key;
     }
   }
 
-  #draw(): Buffer {
-    if (this.#random.length === 0) this.#random = this.#environment.randomBytes(CANCEL_KEY_BYTES * KEYS_AHEAD);
-    const key = Buffer.from(this.#random.subarray(0, CANCEL_KEY_BYTES));
-    this.#random = this.#random.subarray(CANCEL_KEY_BYTES);
+  #draw(size: number): Buffer {
+    if (this.#random.length < size) this.#random = this.#environment.randomBytes(RANDOM_AHEAD_BYTES);
+    const key = Buffer.from(this.#random.subarray(0, size));
+    this.#random = this.#random.subarray(size);
     return key;
   }
 
@@ -48,13 +58,21 @@ export class CancelKeys<Client> {
     this.#clients.delete(textOf(key));
   }
 
-  /** Whose key it is, by the whole of it. `key` may have any length. */
+  /**
+   * Whose key it is, by the whole of it. `key` may have any length: one that was never issued is nobody's. How long this
+   * takes says nothing of how much of a key was right: a hash of all its bytes, seeded anew in each process, is what
+   * finds it.
+   */
   find(key: Buffer): Client | null {
-    if (key.length !== CANCEL_KEY_BYTES) return null;
     const issued = Buffer.from(key);
-    issued[7] = issued[7]! | HOPS_MASK;
+    setHops(issued);
     return this.#clients.get(textOf(issued)) ?? null;
   }
+}
+
+/** Only a short key counts hops. */
+function setHops(key: Buffer): void {
+  if (key.length === SHORT_KEY_BYTES) key[7] = key[7]! | HOPS_MASK;
 }
 
 function textOf(key: Buffer): string {

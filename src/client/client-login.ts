@@ -21,6 +21,7 @@ import type { Pool } from '../pool/pool.ts';
 import type { Router } from '../pool/router.ts';
 import type { LoginWaiter } from '../pool/waiter.ts';
 import * as type from '../protocol/message-type.ts';
+import { NEWEST_MINOR } from '../protocol/protocol-version.ts';
 import * as message from '../protocol/server-messages.ts';
 import { parseStartupPacket, type StartupPacket, startupPacketLength } from '../protocol/startup-packet.ts';
 import type { StatementRegistry } from '../server/statement-registry.ts';
@@ -51,10 +52,6 @@ type LoginState =
 
 const PASSWORD_HEADER_BYTES = 5;
 
-/** The newest minor version that we speak. */
-const SUPPORTED_MINOR = 0;
-const OPTION_PREFIX = '_pq_.';
-
 /** PostgreSQL's NAMEDATALEN for databases; PgBouncer's limit for users. */
 const MAX_DATABASE_BYTES = 63;
 const MAX_USER_BYTES = 127;
@@ -84,6 +81,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #gssencAsked = false;
   #identity: ClientIdentity | null = null;
   #startupParameters: ReadonlyMap<string, string> = new Map();
+  /** Of protocol 3, as negotiated. */
+  #minor = 0;
   #authenticator: Authenticator | null = null;
   /** What proves to the client that it is in; it is sent together with what follows. */
   #acceptance: Buffer[] = [];
@@ -191,7 +190,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
         this.#wire.destroy();
         return;
       case 'startup':
-        return this.#onStartupMessage(packet.minor, packet.parameters);
+        this.#negotiate(packet.minor, packet.protocolOptions);
+        return this.#onStartupMessage(packet.parameters);
       case 'old-protocol':
         return this.#refuse(errors.oldProtocol(), 'startup_refused');
       case 'unsupported':
@@ -210,7 +210,15 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.#wire.send(NO);
   }
 
-  #onStartupMessage(minor: number, parameters: ReadonlyMap<string, string>): void {
+  /** As PostgreSQL does it: before anything else is looked at, and only if not all can be had that was asked for. */
+  #negotiate(minor: number, options: readonly string[]): void {
+    this.#minor = Math.min(minor, NEWEST_MINOR);
+    if (minor > NEWEST_MINOR || options.length > 0) {
+      this.#wire.send(message.negotiateProtocolVersion(this.#minor, options));
+    }
+  }
+
+  #onStartupMessage(parameters: ReadonlyMap<string, string>): void {
     const user = parameters.get('user') ?? '';
     if (user === '') return this.#refuse(errors.noUserName(), 'startup_refused');
     const database = parameters.get('database') || user;
@@ -222,10 +230,6 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     }
     this.#identity = Object.freeze({ user, database });
     this.#startupParameters = parameters;
-    const unknownOptions = [...parameters.keys()].filter((name) => name.startsWith(OPTION_PREFIX));
-    if (minor > SUPPORTED_MINOR || unknownOptions.length > 0) {
-      this.#wire.send(message.negotiateProtocolVersion(SUPPORTED_MINOR, unknownOptions));
-    }
     this.#authenticate(user);
   }
 
@@ -315,7 +319,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     const parameters = clientParameters(this.#startupParameters, reported, pool);
     const ignored = unusedParameters(this.#startupParameters);
     if (ignored.length > 0) this.#log('info', { parameters: ignored }, 'startup parameters accepted, but not applied');
-    const cancelKey = registry.cancelKeys.create();
+    const cancelKey = registry.cancelKeys.create(this.#minor);
     this.#end();
     this.#wire.send(
       Buffer.concat([

@@ -432,7 +432,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     this.#deallocating = null;
     const server = this.#server;
     // In a failed transaction the server refuses it.
-    if (server?.status !== STATUS_FAILED) this.#statements?.forget(named);
+    if (server?.status !== type.STATUS_FAILED) this.#statements?.forget(named);
     if (server !== null) {
       server.deallocateForShow();
       return;
@@ -750,8 +750,6 @@ const STATE_WORDS: Readonly<Record<SessionState, string>> = {
 
 /** Marks a command whose tag says more than it does. */
 const HARMLESS: ReplyNote = { answered: () => {}, failed: () => {}, skipped: () => {} };
-
-const STATUS_FAILED = 0x45; // E
 
 /** What a server drops that owes nothing and has no batch open. */
 const MEANS_NOTHING: ReadonlySet<number> = new Set([type.FLUSH, type.COPY_DATA, type.COPY_DONE, type.COPY_FAIL]);

@@ -251,7 +251,7 @@ export class StatementMessages {
       this.#own.forget(named);
       return this.#host.holdUntilAnswered();
     }
-    if (prepared !== null && !prepared.isStale) {
+    if (prepared !== null && !prepared.isStale && this.#wouldParse(server)) {
       server.prepared.use(prepared);
       server.answerOurselves(type.PARSE, named);
       return SKIP;
@@ -260,14 +260,15 @@ export class StatementMessages {
     return SKIP;
   }
 
-  /** The name is in use. The real Parse goes out under a name that is, too, so that a syntax error wins, as it does directly. */
+  /** Whether `server` would take a Parse that it has taken before: not in a transaction that has failed, or may have. */
+  #wouldParse({ ledger, status }: ServerConnection): boolean {
+    return status !== type.STATUS_FAILED && ledger.readyOwed === 0;
+  }
+
+  /** The name is in use. */
   #parseAgain(server: ServerConnection, known: NamedStatement, body: string): Verdict {
-    const prepared = server.prepared.find(known.statement);
-    const { batch } = server.ledger;
-    if (isUnanswered(known, batch)) return this.#host.holdUntilAnswered();
-    if (prepared !== null && isUnanswered(prepared, batch)) return this.#host.holdUntilAnswered();
-    this.#prepared(server, known.statement);
-    server.refuseParse(known.statement, body, errors.statementExists(printable(known.name)));
+    if (isUnanswered(known, server.ledger.batch)) return this.#host.holdUntilAnswered();
+    server.refuseParse(body, errors.statementExists(printable(known.name)));
     return SKIP;
   }
 

@@ -33,7 +33,7 @@ export function unusedParameters(startup: ReadonlyMap<string, string>): string[]
   return [...startup.keys()].filter((name) => trackedIndex(name) < 0 && !USED_ELSEWHERE.has(name));
 }
 
-/** `cancelKey` are the 8 bytes of protocol 3.0: four that go as process id, four as secret. */
+/** `cancelKey`: its first four bytes go as process id, the others as secret. */
 export function welcome(
   parameters: SessionParameters,
   reported: ReadonlyMap<string, string>,

@@ -1,6 +1,7 @@
 /**
  * One attempt to get one server connection: the lease for it, and the addresses that are left to try. It ends with the
- * first address that answers, whatever the answer is; only what cannot be reached leads on to the next.
+ * first address that answers, whatever the answer is, unless whoever looks at it wants another try there; only what
+ * cannot be reached leads on to the next.
  */
 import type { SocketAddress } from '../base/environment.ts';
 import type { Lease } from '../server/lease.ts';
@@ -16,11 +17,14 @@ export class ConnectAttempt {
   readonly lease: Lease;
   /** Why the last address failed. */
   reason = 'no address';
+  /** The present try is at the address of the one before. */
+  isRetry = false;
   readonly #finder: HostFinder;
   readonly #listener: AttemptListener;
   readonly #hosts: string[];
   #addresses: SocketAddress[] = [];
   #host: string | null = null;
+  #retry: SocketAddress | null = null;
   #stopped = false;
 
   constructor(lease: Lease, finder: HostFinder, listener: AttemptListener) {
@@ -30,10 +34,17 @@ export class ConnectAttempt {
     this.#hosts = [...finder.order()];
   }
 
+  /** The next try is at `address` once more. */
+  retry(address: SocketAddress): void {
+    this.#retry = address;
+  }
+
   /** Goes to the next address. */
   next(): void {
     if (this.#stopped) return;
-    const address = this.#addresses.shift();
+    this.isRetry = this.#retry !== null;
+    const address = this.#retry ?? this.#addresses.shift();
+    this.#retry = null;
     if (address !== undefined) {
       this.#listener.onAddress(this, address);
       return;

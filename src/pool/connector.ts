@@ -3,6 +3,7 @@
  * that went. How many are needed, and what becomes of one that has logged in, is the pool's business.
  */
 import type { Environment, SocketAddress } from '../base/environment.ts';
+import { NEWEST_MINOR, OLDEST_MINOR } from '../protocol/protocol-version.ts';
 import type { Budget, Claimant, Lease } from '../server/lease.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerFailure } from '../server/server-holder.ts';
@@ -27,7 +28,7 @@ export interface ConnectorOwner extends Claimant {
   /** How many more the pool's size allows than it has. */
   room(): number;
   /** Opens a connection; it is reported to `succeeded`, or `failed` and then `closed`. */
-  open(address: SocketAddress, lease: Lease): ServerConnection;
+  open(address: SocketAddress, lease: Lease, protocolMinor: number): ServerConnection;
   /** No address could be reached. */
   onUnreachable(failure: ServerFailure): void;
 }
@@ -40,6 +41,8 @@ export class Connector implements AttemptListener, GateVisitor {
   #claims = 0;
   /** Leases that wait for the login gate. */
   readonly #atGate: Lease[] = [];
+  /** Hosts that log us in with the oldest protocol version, and refuse the newest instead of negotiating it. */
+  readonly #oldHosts = new Set<string>();
   #stopped = false;
 
   constructor(options: ConnectorOptions) {
@@ -72,14 +75,18 @@ export class Connector implements AttemptListener, GateVisitor {
   succeeded(server: ServerConnection): void {
     this.#options.health.succeeded();
     const attempt = this.#forget(server);
-    if (attempt !== undefined) this.#end(attempt);
+    if (attempt === undefined) return;
+    if (attempt.isRetry) this.#oldHosts.add(server.address.host);
+    this.#end(attempt);
   }
 
-  /** `server` will not log in. Returns whether that is final: if not, another address is tried when it has closed. */
+  /** `server` will not log in. Returns whether that is final: if not, there is another try when it has closed. */
   failed(server: ServerConnection, failure: ServerFailure): boolean {
     const attempt = this.#attemptOf.get(server);
-    if (attempt !== undefined && failure.kind === 'unreachable' && !this.#stopped) {
+    const isFinal = failure.kind === 'refused' || failure.kind === 'impossible';
+    if (attempt !== undefined && !isFinal && !this.#stopped) {
       attempt.reason = failure.reason;
+      if (failure.kind === 'version-refused') attempt.retry(server.address);
       return false;
     }
     this.#forget(server);
@@ -88,8 +95,8 @@ export class Connector implements AttemptListener, GateVisitor {
   }
 
   /**
-   * `server` has closed. Returns whether its lease lives on, for the next address: not if PostgreSQL may still hold the
-   * slot, and not if nobody wants another try.
+   * `server` has closed. Returns whether its lease lives on, for the next try: not if PostgreSQL may still hold the slot,
+   * and not if nobody wants one.
    */
   closed(server: ServerConnection, confirmed: boolean): boolean {
     const attempt = this.#forget(server);
@@ -131,7 +138,8 @@ export class Connector implements AttemptListener, GateVisitor {
   }
 
   onAddress(attempt: ConnectAttempt, address: SocketAddress): void {
-    this.#attemptOf.set(this.#options.owner.open(address, attempt.lease), attempt);
+    const minor = attempt.isRetry || this.#oldHosts.has(address.host) ? OLDEST_MINOR : NEWEST_MINOR;
+    this.#attemptOf.set(this.#options.owner.open(address, attempt.lease, minor), attempt);
   }
 
   onAttemptFailed(attempt: ConnectAttempt): void {

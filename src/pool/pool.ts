@@ -297,7 +297,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
     return poolSize + (useReserve ? reservePoolSize : 0) - this.servers.total - this.#uncertainSlots.size;
   }
 
-  open(address: SocketAddress, lease: Lease): ServerConnection {
+  open(address: SocketAddress, lease: Lease, protocolMinor: number): ServerConnection {
     const { environment, keys, credentials, settings, unguessable, statements } = this.#options;
     const server = new ServerConnection({
       environment,
@@ -306,6 +306,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
       keys,
       lease,
       owner: this,
+      protocolMinor,
       maxMessageBytes: settings.maxPacketSizeBytes,
       unguessable,
       statements,

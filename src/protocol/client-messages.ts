@@ -4,9 +4,9 @@
  */
 
 import * as type from './message-type.ts';
+import { protocolVersion } from './protocol-version.ts';
 import { message } from './server-messages.ts';
 
-const PROTOCOL_3_0 = 0x0003_0000;
 export const CANCEL_REQUEST_CODE = 80_877_102;
 export const SSL_REQUEST_CODE = 80_877_103;
 export const GSSENC_REQUEST_CODE = 80_877_104;
@@ -17,13 +17,13 @@ function cstring(text: string): Buffer {
   return Buffer.from(`${text}\0`, 'utf8');
 }
 
-export function startupMessage(parameters: Iterable<readonly [string, string]>): Buffer {
+export function startupMessage(minor: number, parameters: Iterable<readonly [string, string]>): Buffer {
   const parts: Buffer[] = [];
   for (const [name, value] of parameters) parts.push(cstring(name), cstring(value));
   const body = Buffer.concat([...parts, Buffer.of(0)]);
   const header = Buffer.allocUnsafe(8);
   header.writeUInt32BE(8 + body.length, 0);
-  header.writeUInt32BE(PROTOCOL_3_0, 4);
+  header.writeUInt32BE(protocolVersion(minor), 4);
   return Buffer.concat([header, body]);
 }
 

@@ -1,4 +1,7 @@
-/** Reads what servers send while one logs in: AuthenticationXxx, ParameterStatus. Nothing here throws or reads past the end. */
+/**
+ * Reads what servers send while one logs in: AuthenticationXxx, NegotiateProtocolVersion, ParameterStatus. Nothing here
+ * throws or reads past the end.
+ */
 
 export type AuthenticationRequest =
   | { readonly kind: 'ok' }
@@ -36,6 +39,21 @@ function mechanismsIn(data: Buffer): string[] {
     at = end + 1;
   }
   return mechanisms;
+}
+
+export interface Negotiation {
+  /** The whole version that the server will speak, major part and minor part. */
+  readonly version: number;
+  /** How many options it did not understand; their names follow in the message. */
+  readonly unknownOptions: number;
+}
+
+/** NegotiateProtocolVersion, or null if it is malformed. */
+export function parseNegotiation(buffer: Buffer, from: number, to: number): Negotiation | null {
+  if (to - from < 8) return null;
+  const unknownOptions = buffer.readUInt32BE(from + 4);
+  if (unknownOptions === 0 && to - from > 8) return null;
+  return { version: buffer.readUInt32BE(from), unknownOptions };
 }
 
 /** Name and value of ParameterStatus, or null if it is not two NUL-terminated strings. */

@@ -42,5 +42,7 @@ export const COPY_OUT_RESPONSE = 0x48; //     H
 export const COPY_BOTH_RESPONSE = 0x57; //    W
 export const NEGOTIATE_PROTOCOL_VERSION = 0x76; // v
 
-/** The status byte of ReadyForQuery outside a transaction; T is inside one, E in one that has failed. */
+/** The status byte of ReadyForQuery outside a transaction; T is inside one. */
 export const STATUS_IDLE = 0x49; //           I
+/** In a transaction that has failed. */
+export const STATUS_FAILED = 0x45; //         E

@@ -4,6 +4,7 @@
  */
 import type { ErrorReport } from '../base/errors.ts';
 import * as type from './message-type.ts';
+import { protocolVersion } from './protocol-version.ts';
 
 /** A message of type `code` with `body`. */
 export function message(code: number, body: Buffer): Buffer {
@@ -24,6 +25,7 @@ function reportBody(severity: string, report: Omit<ErrorReport, 'severity'>): Bu
   const fields = [`S${severity}`, `V${severity}`, `C${report.sqlstate}`, `M${report.message}`];
   if (report.detail !== undefined) fields.push(`D${report.detail}`);
   if (report.hint !== undefined) fields.push(`H${report.hint}`);
+  if (report.routine !== undefined) fields.push(`R${report.routine}`);
   return Buffer.concat([...fields.map(cstring), Buffer.of(0)]);
 }
 
@@ -44,7 +46,7 @@ export function parameterStatus(name: string, value: string): Buffer {
   return message(type.PARAMETER_STATUS, Buffer.concat([cstring(name), cstring(value)]));
 }
 
-/** `pid` as an unsigned number; `secret` of 4 bytes in protocol 3.0. */
+/** `pid` as an unsigned number; `secret` of 4 bytes before protocol 3.2, of 4 to 256 since. */
 export function backendKeyData(pid: number, secret: Buffer): Buffer {
   const body = Buffer.allocUnsafe(4 + secret.length);
   body.writeUInt32BE(pid, 0);
@@ -64,11 +66,11 @@ export function saslMechanisms(mechanisms: readonly string[]): Buffer {
   return Buffer.concat([...mechanisms.map(cstring), Buffer.of(0)]);
 }
 
-/** `unknownOptions` are the `_pq_.` parameters that were not understood. */
+/** `minor` is what will be spoken, `unknownOptions` are the `_pq_.` parameters that were not understood. */
 export function negotiateProtocolVersion(minor: number, unknownOptions: readonly string[]): Buffer {
   const header = Buffer.allocUnsafe(8);
   // The whole version, not only the minor, is what libpq and PgBouncer agree on.
-  header.writeUInt32BE((3 << 16) | minor, 0);
+  header.writeUInt32BE(protocolVersion(minor), 0);
   header.writeUInt32BE(unknownOptions.length, 4);
   return message(type.NEGOTIATE_PROTOCOL_VERSION, Buffer.concat([header, ...unknownOptions.map(cstring)]));
 }

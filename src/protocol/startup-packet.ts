@@ -16,6 +16,8 @@ export type StartupPacket =
       readonly minor: number;
       /** In the order of the packet; a name given twice keeps its last value, as in PostgreSQL. */
       readonly parameters: ReadonlyMap<string, string>;
+      /** Names that begin with `_pq_.`, as often as they were given: they ask for extensions and set no parameter. */
+      readonly protocolOptions: readonly string[];
     }
   | { readonly kind: 'old-protocol' }
   | { readonly kind: 'unsupported'; readonly major: number; readonly minor: number }
@@ -29,6 +31,8 @@ export function startupPacketLength(buffer: Buffer, from: number, to: number): n
   const length = buffer.readUInt32BE(from);
   return length < 8 || length > MAX_STARTUP_BYTES ? 'malformed' : length;
 }
+
+const OPTION_PREFIX = '_pq_.';
 
 /** Reads the complete packet `buffer[from, to)`, whose length field has been checked. */
 export function parseStartupPacket(buffer: Buffer, from: number, to: number): StartupPacket {
@@ -52,6 +56,7 @@ export function parseStartupPacket(buffer: Buffer, from: number, to: number): St
 /** Pairs of NUL-terminated strings, then one NUL that must be the packet's last byte (PgBouncer #1407). */
 function parseParameters(buffer: Buffer, from: number, to: number, minor: number): StartupPacket {
   const parameters = new Map<string, string>();
+  const protocolOptions: string[] = [];
   let at = from;
   while (at < to && buffer[at] !== 0) {
     const nameEnd = buffer.indexOf(0, at);
@@ -59,9 +64,11 @@ function parseParameters(buffer: Buffer, from: number, to: number, minor: number
     if (nameEnd === -1 || valueEnd === -1 || valueEnd >= to) {
       return { kind: 'malformed', why: 'expected terminator as last byte' };
     }
-    parameters.set(buffer.toString('utf8', at, nameEnd), buffer.toString('utf8', nameEnd + 1, valueEnd));
+    const name = buffer.toString('utf8', at, nameEnd);
+    if (name.startsWith(OPTION_PREFIX)) protocolOptions.push(name);
+    else parameters.set(name, buffer.toString('utf8', nameEnd + 1, valueEnd));
     at = valueEnd + 1;
   }
   if (at !== to - 1) return { kind: 'malformed', why: 'expected terminator as last byte' };
-  return { kind: 'startup', minor, parameters };
+  return { kind: 'startup', minor, parameters, protocolOptions };
 }

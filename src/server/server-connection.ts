@@ -18,7 +18,7 @@ import { CLOSE_COMPLETE_MESSAGE, PARSE_COMPLETE_MESSAGE } from '../protocol/serv
 import type { Lease } from './lease.ts';
 import type { ReplyNote } from './note-queue.ts';
 import { Outbox } from './outbox.ts';
-import { POOLED_NAME_PREFIX, type PooledStatement, parseMessage } from './pooled-statement.ts';
+import { POOLED_NAME_PREFIX, parseMessage } from './pooled-statement.ts';
 import { PreparedStatements } from './prepared-statements.ts';
 import { type Destination, ERROR_TO_CLIENT, ReplyLedger, SUBSTITUTE, TO_CLIENT, TO_NOBODY } from './reply-ledger.ts';
 import type { ServerFailure, ServerHolder, ServerOwner } from './server-holder.ts';
@@ -38,6 +38,8 @@ export interface ServerConnectionOptions {
   readonly keys: DerivedKeys;
   readonly lease: Lease;
   readonly owner: ServerOwner;
+  /** The version of protocol 3 to ask for. */
+  readonly protocolMinor: number;
   readonly maxMessageBytes: number;
   /** A name that no client can know (`impossibleBind`). */
   readonly unguessable: string;
@@ -49,9 +51,10 @@ const SYNTAX_ERROR = '42601';
 const NO_SUCH_STATEMENT = '26000';
 const STATEMENT_EXISTS = '42P05';
 
-/** A statement that is there only to be deallocated, and the body of a Parse of an empty one. */
-const SHOWN_NAME = Buffer.from(`${POOLED_NAME_PREFIX}deallocated\0`, 'latin1');
+/** A statement that is there only to be refused or deallocated, and the body of a Parse of an empty one. */
+const SHOWN_NAME = Buffer.from(`${POOLED_NAME_PREFIX}shown\0`, 'latin1');
 const NO_STATEMENT = '\0\0\0';
+const DEALLOCATE_SHOWN = client.query(`DEALLOCATE ${POOLED_NAME_PREFIX}shown`);
 
 /** The server of whose client a chunk is being read has it to itself. */
 const outbox = new Outbox();
@@ -75,7 +78,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   readonly parameters = new SessionParameters();
   /** Everything that was reported at login, in the server's spelling. */
   reported: ReadonlyMap<string, string> = new Map();
-  /** Process id and secret for CancelRequest; null if the server gave none. */
+  /** Process id and secret, of any length, for CancelRequest; null if the server gave none. */
   cancelKey: Buffer | null = null;
   readonly times: ServerTimes;
   /** The status byte of the last ReadyForQuery. */
@@ -248,22 +251,23 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.send(simple ? client.IMPOSSIBLE_QUERY : this.impossibleBind);
   }
 
-  /** The same for a Parse with `body` whose name the client has in use for `statement`, which is prepared here. */
-  refuseParse(statement: PooledStatement, body: string, report: ErrorReport): void {
+  /** The same for a Parse with `body` whose name the client has in use: another error in it wins, as it does directly. */
+  refuseParse(body: string, report: ErrorReport): void {
+    this.#prepareForShow();
     this.#replies.substitute(report, STATEMENT_EXISTS);
-    this.request(type.PARSE, parseMessage(statement.nameBytes, body), null, SUBSTITUTE);
+    this.request(type.PARSE, parseMessage(SHOWN_NAME, body), null, SUBSTITUTE);
   }
 
   /** Lets the server answer a DEALLOCATE of something that it has, as part of whatever batch or transaction is open. */
   deallocateForShow(): void {
+    this.#prepareForShow();
+    this.request(type.QUERY, DEALLOCATE_SHOWN, null, TO_CLIENT);
+  }
+
+  /** Prepares a statement that is nobody's. That works in a transaction that has failed, too, for it is empty. */
+  #prepareForShow(): void {
     this.request(type.CLOSE, client.closeMessage(SHOWN_NAME), null);
     this.request(type.PARSE, parseMessage(SHOWN_NAME, NO_STATEMENT), null);
-    this.request(
-      type.QUERY,
-      client.query(`DEALLOCATE ${SHOWN_NAME.toString('latin1', 0, SHOWN_NAME.length - 1)}`),
-      null,
-      TO_CLIENT,
-    );
   }
 
   /** Asks for the replies of an open batch. */
@@ -434,7 +438,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
 
   onConnected(): void {
     this.#reached = true;
-    this.#login?.start();
+    this.#login?.start(this.#options.protocolMinor);
   }
 
   onBytes(buffer: Buffer, start: number, end: number, own: boolean): number {

@@ -14,9 +14,11 @@ import { type ErrorFields, parseErrorFields } from '../protocol/error-fields.ts'
 import {
   type AuthenticationRequest,
   parseAuthenticationRequest,
+  parseNegotiation,
   parseParameterStatus,
 } from '../protocol/login-messages.ts';
 import * as type from '../protocol/message-type.ts';
+import { OLDEST_MINOR, protocolVersion } from '../protocol/protocol-version.ts';
 
 export interface ServerCredentials {
   readonly user: string;
@@ -29,6 +31,8 @@ export interface ServerCredentials {
 export type LoginFailure =
   /** The server's own answer. */
   | { readonly kind: 'refused'; readonly fields: ErrorFields }
+  /** It may be the protocol's version that the server does not know, nor how to negotiate: an older one may do. */
+  | { readonly kind: 'version-refused'; readonly reason: string }
   /** Nothing that the server said: our side cannot or will not go on. `reason` holds nothing secret. */
   | { readonly kind: 'impossible'; readonly reason: string };
 
@@ -50,6 +54,12 @@ const MAX_PARAMETERS = 200;
 const MIN_KEY_BYTES = 8;
 const MAX_KEY_BYTES = 4 + 256;
 
+/**
+ * What a server says that knows nothing of negotiation: an old PostgreSQL the first, PgBouncer before 1.23 the second, and
+ * in words that name no version ("bad packet header"). It can mean many other things, but then it comes again.
+ */
+const VERSION_SQLSTATES: ReadonlySet<string> = new Set(['0A000', '08P01']);
+
 export class ServerLogin {
   readonly #credentials: ServerCredentials;
   readonly #environment: Environment;
@@ -58,6 +68,8 @@ export class ServerLogin {
   readonly #parameters = new Map<string, string>();
   #cancelKey: Buffer | null = null;
   #scram: ScramClient | null = null;
+  #askedMinor = OLDEST_MINOR;
+  #negotiated = false;
   /** What the server may send next. SASL's three steps cannot be skipped, or a server could pass without its proof. */
   #expected: 'request' | 'sasl-continue' | 'sasl-final' | 'ok' | 'session' | 'nothing' = 'request';
 
@@ -68,10 +80,12 @@ export class ServerLogin {
     this.#listener = listener;
   }
 
-  start(): void {
+  /** Asks for protocol 3 in the version `minor`, and takes an older one. */
+  start(minor: number): void {
     const { user, database } = this.#credentials;
+    this.#askedMinor = minor;
     this.#listener.sendLogin(
-      client.startupMessage([
+      client.startupMessage(minor, [
         ['user', user],
         ['database', database],
       ]),
@@ -88,15 +102,46 @@ export class ServerLogin {
     if (this.#expected === 'nothing') return;
     switch (code) {
       case type.ERROR_RESPONSE:
-        return this.#fail({ kind: 'refused', fields: parseErrorFields(buffer, from, to) });
+        return this.#onRefusal(parseErrorFields(buffer, from, to));
       case type.NOTICE_RESPONSE:
         return;
+      case type.NEGOTIATE_PROTOCOL_VERSION:
+        return this.#onNegotiation(buffer, from, to);
       case type.AUTHENTICATION:
         return this.#onAuthentication(parseAuthenticationRequest(buffer, from, to));
       default:
         if (this.#expected === 'session') return this.#onSessionMessage(code, buffer, from, to);
         return this.#impossible(`server sent message type ${code} during authentication`);
     }
+  }
+
+  #onRefusal(fields: ErrorFields): void {
+    const isFirstAnswer = this.#expected === 'request' && !this.#negotiated;
+    if (isFirstAnswer && VERSION_SQLSTATES.has(fields.sqlstate) && this.#askedMinor > OLDEST_MINOR) {
+      return this.#fail({ kind: 'version-refused', reason: fields.message });
+    }
+    this.#fail({ kind: 'refused', fields });
+  }
+
+  /** The server speaks an older version. */
+  #onNegotiation(buffer: Buffer, from: number, to: number): void {
+    if (this.#expected !== 'request') return this.#impossible('server negotiates the protocol after authentication');
+    const answer = parseNegotiation(buffer, from, to);
+    if (answer === null) return this.#badNegotiation('malformed NegotiateProtocolVersion');
+    // PgBouncer 1.24 does this where it has asked for a password by auth_query.
+    if (this.#negotiated) return this.#badNegotiation('server negotiates the protocol twice');
+    this.#negotiated = true;
+    const { version, unknownOptions } = answer;
+    if (unknownOptions > 0) return this.#badNegotiation('server names protocol options that it was not sent');
+    if (version < protocolVersion(OLDEST_MINOR) || version > protocolVersion(this.#askedMinor)) {
+      this.#badNegotiation(`server wants to speak protocol ${version >>> 16}.${version & 0xffff}`);
+    }
+  }
+
+  /** Who asks for the oldest version is not negotiated with. */
+  #badNegotiation(reason: string): void {
+    if (this.#askedMinor > OLDEST_MINOR) this.#fail({ kind: 'version-refused', reason });
+    else this.#impossible(reason);
   }
 
   #onAuthentication(request: AuthenticationRequest): void {

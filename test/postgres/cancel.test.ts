@@ -189,6 +189,43 @@ it('does not know the key of a client that has left, nor any wrong one', async (
   expect(outcome(await other.take('Z'))).toMatchObject({ sqlstate: null, rows: [['', String(backend)]] });
 });
 
+it.each([
+  [18, 'the server’s long key', 8 + 36],
+  [15, 'the short one of a server that knows only 3.0', 8 + 8],
+] as const)(
+  'speaks protocol 3.2 (PostgreSQL %i): the client’s long key stands for %s',
+  async (version, _key, length) => {
+    const server = sharedCluster(version);
+    const proxy = await FaultProxy.start(server);
+    onTestFinished(() => proxy.close());
+    const pool = await onePool({ cluster: server, through: proxy });
+    const me = { user: 'dave', database: pool.database };
+    const client = await TcpClient.login(pool, me, undefined, bytes.VERSION_3_2);
+    expect(client.cancelKey).toHaveLength(32);
+    expect(client.cancelKey.readInt32BE(0)).toBeGreaterThanOrEqual(0);
+    const before = await client.query(PID);
+
+    client.send(bytes.query('select pg_sleep(20)'));
+    await runs(pool, 'select pg_sleep');
+    const key = client.cancelKey;
+    const wrong = [
+      key.subarray(0, 8),
+      key.subarray(0, 31),
+      Buffer.concat([key, Buffer.of(0)]),
+      Buffer.concat([bytes.int32(Number(before.rows[0]?.[0])), key.subarray(4)]),
+      ...[4, 31].map((at) => Buffer.from(key.map((byte, i) => (i === at ? byte ^ 1 : byte)))),
+    ];
+    await Promise.all(wrong.map((other) => cancel(pool, other)));
+    expect(proxy.bytesToServer).toHaveLength(1);
+    await cancel(pool, key);
+    expect(outcome(await client.take('Z'))).toMatchObject({ sqlstate: '57014', status: 'I' });
+    expect(proxy.bytesToServer).toHaveLength(2);
+    expect(proxy.bytesToServer[1]).toBe(length);
+    expect(await client.query(PID)).toEqual(before);
+    await client.leave();
+  },
+);
+
 it('gives every client a key of its own that is not the server’s', async () => {
   const pool = await pooler({ cluster, pool_mode: 'session', pool_size: 20 });
   const clients = await Promise.all(Array.from({ length: 20 }, () => pool.raw()));

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished } from 'vitest';
 import { type PoolerFixture, type PoolerOptions, pooler } from '../support/pooler-fixture.ts';
+import { librariesOf18 } from '../support/postgres-cluster.ts';
 import { sharedCluster } from '../support/shared-cluster.ts';
 import { itWith, runSystemClient, SystemProcess } from '../support/system-clients.ts';
 
@@ -128,6 +129,21 @@ for (const [name, sql] of Object.entries(interrupted)) {
     expect(await pool.cluster.query('select * from t', [], pool.database)).toEqual([]);
   });
 }
+
+itQueries('speaks protocol 3.2 with libpq 18: queries, and Ctrl-C by a long key', async () => {
+  const pool = await onePool();
+  const pid = await pool.backend();
+  // libpq 18 leaves if less is negotiated; an older one does not know these options.
+  const url = `${pool.url}?min_protocol_version=3.2&max_protocol_version=3.2`;
+  const terminal = new SystemProcess('psql', [...QUIET, url], { LD_LIBRARY_PATH: librariesOf18() });
+  terminal.write("select 'answer ' || 42;\nselect pg_sleep(60);\n");
+  await terminal.says('answer 42');
+  while ((await pool.cluster.activity(pool.database)).every(({ state }) => state !== 'active'));
+  terminal.interrupt();
+  const { stderr } = await terminal.end();
+  expect(stderr).toContain('canceling statement due to user request');
+  expect(await pool.backend()).toBe(pid);
+});
 
 itQueries('logs in with every kind of password', async () => {
   const pool = await onePool({ auth_type: 'scram-sha-256' });

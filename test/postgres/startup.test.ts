@@ -182,10 +182,10 @@ describe('a startup packet', () => {
   });
 });
 
-/** The answer to a startup packet as far as protocol versions go. */
-async function negotiated(address: TcpAddress, database: string, version: number, options: Record<string, string>) {
+/** The answer to a startup packet as far as protocol versions go, and whether the cancel key is a long one. */
+async function negotiated(address: TcpAddress, database: string, version: number, options: readonly string[]) {
   const client = await TcpClient.connect(address);
-  client.send(bytes.startup({ user: 'dave', database, ...options }, version));
+  client.send(bytes.startupPacket(version, pairs('user', 'dave', 'database', database, ...options)));
   const said = await client.take('Z');
   await client.leave();
   const beforeLogin = said.slice(
@@ -193,20 +193,35 @@ async function negotiated(address: TcpAddress, database: string, version: number
     said.findIndex(({ type }) => type === 'R'),
   );
   expect(said.filter(({ type }) => type === 'v')).toHaveLength(beforeLogin.length);
-  return beforeLogin.map((message) => decode(message));
+  return { messages: beforeLogin.map((message) => decode(message)), hasLongKey: client.cancelKey.length > 8 };
 }
 
-it('negotiates protocol versions and options as PostgreSQL 15 does', async () => {
-  for (const [version, options] of [
-    [VERSION_3, {}],
-    [0x0003_0001, {}],
-    [0x0003_0002, {}],
-    [0x0003_270f, {}],
-    [VERSION_3, { '_pq_.some': 'on', '_pq_.other': '' }],
-    [0x0003_0002, { '_pq_.some': 'on', application_name: 'x' }],
-  ] as const) {
-    const direct = await negotiated(cluster, pool.database, version, options);
-    expect(await negotiated(pool, pool.database, version, options)).toEqual(direct);
+it('negotiates protocol versions and options as PostgreSQL 18 does', async () => {
+  const server = sharedCluster(18);
+  const options = [
+    [],
+    ['_pq_.some', 'on', '_pq_.other', '', '_pq_.some', 'off'],
+    ['_pq_.some', 'on', 'application_name', 'x', '_PQ_.extension', 'y'],
+  ];
+  for (const minor of [0, 1, 2, 3, 9999, 65_535]) {
+    for (const list of options) {
+      const direct = await negotiated(server, 'postgres', VERSION_3 + minor, list);
+      expect(await negotiated(pool, pool.database, VERSION_3 + minor, list), `3.${minor} ${list.join(' ')}`).toEqual(
+        direct,
+      );
+      expect(direct.hasLongKey).toBe(minor >= 2);
+    }
+  }
+});
+
+it('negotiates before it looks at anything else, as PostgreSQL 18 does', async () => {
+  for (const address of [sharedCluster(18), pool]) {
+    const client = await TcpClient.connect(address);
+    client.send(bytes.startupPacket(0x0003_0003, pairs('database', pool.database)));
+    const said = await client.rest();
+    expect(said.map(({ type }) => type)).toEqual(['v', 'E']);
+    expect(errorFields(said[1]?.body ?? Buffer.alloc(0))['C']).toBe('28000');
+    await client.drop();
   }
 });
 

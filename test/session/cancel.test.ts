@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { SessionClient } from '../support/session-client.ts';
 import { type BenchSettings, type SessionBench, sessionBench } from '../support/session-fixture.ts';
-import { client as m, server as s } from '../support/wire.ts';
+import { client as m, server as s, VERSION_3_2 } from '../support/wire.ts';
 
 function scene(settings: BenchSettings = {}) {
   const bench = sessionBench({ pool_size: 1, query_wait_notify: 0, ...settings });
@@ -72,6 +72,47 @@ describe('a running query', () => {
     expect(alice.key.subarray(4).equals(postgres.secret)).toBe(false);
     cancel(bench, alice.key);
     expect(bench.postgres.cancels[0]!.secret).toEqual(postgres.secret);
+  });
+});
+
+describe('with long keys', () => {
+  test.each([
+    ['both sides of 3.2', VERSION_3_2, 2, 32, 32],
+    ['a client of 3.2 and an old server', VERSION_3_2, 0, 32, 4],
+    ['an old client and a server of 3.2', undefined, 2, 8, 32],
+  ] as const)('%s: the query that was meant is cancelled, by the whole key', (_who, version, newest, own, secret) => {
+    const bench = sessionBench({ pool_size: 2 });
+    bench.postgres.newestMinor = newest;
+    const login = version === undefined ? {} : { version };
+    const [alice, bob] = [bench.client(login), bench.client(login)];
+    for (const client of [alice, bob]) expect(client.query('SLEEP')).toBe('');
+    expect(alice.key).toHaveLength(own);
+    const wrong = [alice.key.subarray(0, own - 1), Buffer.concat([alice.key, Buffer.of(0)]), Buffer.from(alice.key)];
+    wrong[2]![own - 2]! ^= 1;
+    for (const key of wrong) cancel(bench, key);
+    expect(bench.postgres.cancels).toEqual([]);
+    cancel(bench, alice.key);
+    expect(alice.takeSummary()).toBe('E(57014) Z(I)');
+    expect(bench.postgres.cancels.map((arrival) => arrival.secret)).toEqual([bench.server(0).secret]);
+    expect(bench.server(0).secret).toHaveLength(secret);
+    expect(bob.takeSummary()).toBe('');
+    cancel(bench, bob.key);
+    expect(bob.takeSummary()).toBe('E(57014) Z(I)');
+  });
+
+  test('of 256 bytes of secret', () => {
+    const bench = sessionBench({ pool_size: 1 });
+    bench.postgres.onStartup = (session) => {
+      session.identify = () => {
+        session.pid = 4711;
+        session.secret = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
+      };
+      session.login();
+    };
+    const alice = bench.client({ version: VERSION_3_2 });
+    alice.query('SLEEP');
+    cancel(bench, alice.key);
+    expect(alice.takeSummary()).toBe('E(57014) Z(I)');
   });
 });
 

@@ -1,7 +1,8 @@
 /** What a client may send before it is in (faults A1–A11; checklist 1–17): every answer, every refusal, nothing in between. */
 import { describe, expect, test } from 'vitest';
+import type { SessionClient } from '../support/session-client.ts';
 import { type BenchSettings, type BenchSetup, sessionBench } from '../support/session-fixture.ts';
-import { decode, errorFields, int32, client as m, packet, strings } from '../support/wire.ts';
+import { bytesOf, decode, errorFields, int32, client as m, packet, server as s } from '../support/wire.ts';
 
 /** Sends raw bytes on a new connection. */
 function attempt(bytes: Buffer, settings: BenchSettings = {}, setup: BenchSetup = {}) {
@@ -133,33 +134,72 @@ describe('startup packets', () => {
   });
 });
 
+/** Takes what has come, as type bytes. */
+const typesOf = (client: SessionClient): string =>
+  client
+    .take()
+    .map(({ type }) => type)
+    .join('');
+
 describe('protocol versions', () => {
+  test.each([0, 1, 2])('3.%i is spoken without a word about it', (minor) => {
+    const { client } = attempt(m.startup({ user: 'app', database: 'app' }, (3 << 16) | minor));
+    expect(typesOf(client)).toMatch(/^RS+KZ$/);
+  });
+
+  test.each([3, 9999, 65_535])('3.%i is negotiated down to 3.2, before authentication, once', (minor) => {
+    const { client } = attempt(m.startup({ user: 'app', database: 'app' }, (3 << 16) | minor));
+    expect(client.messages[0]).toEqual(decode(s.negotiate(2))[0]);
+    expect(typesOf(client)).toMatch(/^vRS+KZ$/);
+  });
+
   test.each([
-    ['3.1', (3 << 16) | 1],
-    ['3.2', (3 << 16) | 2],
-    ['3.9999', (3 << 16) | 9999],
-  ])('%s is negotiated down, before authentication, once', (_name, version) => {
-    const { client } = attempt(m.startup({ user: 'app', database: 'app' }, version));
-    const messages = client.take();
-    expect(messages.map(({ type }) => type).join('')).toMatch(/^vRS+KZ$/);
-    // The whole version, not only its minor part.
-    expect(messages[0]!.body.readUInt32BE(0)).toBe(3 << 16);
-    expect(messages[0]!.body.readUInt32BE(4)).toBe(0);
+    [0, 8],
+    [1, 8],
+    [2, 32],
+    [9999, 32],
+  ])('a client that asks for 3.%i gets a cancel key of %i bytes', (minor, length) => {
+    const bench = sessionBench();
+    const client = bench.client({ version: (3 << 16) | minor });
+    expect(client.key).toHaveLength(length);
+    // libpq reads the process id as signed.
+    expect(client.key.readInt32BE(0)).toBeGreaterThanOrEqual(0);
   });
 
-  test('_pq_ options are named as not understood, others are not', () => {
-    const { client } = attempt(
-      startup('user', 'app', '_pq_.command_close', '1', 'search_path', 'x', '_pq_.other', '2'),
+  test.each([0, 1, 2])('_pq_ options are named as not understood, others are not, and 3.%i stays', (minor) => {
+    const { bench, client } = attempt(
+      packet(
+        int32((3 << 16) | minor),
+        bytesOf('user', 'app', '_pq_.command_close', '1', 'search_path', 'x', '_pq_.other', '2', '_pq_.other', '2'),
+        Buffer.of(0),
+      ),
     );
-    const [negotiate] = client.take();
-    expect(negotiate!.type).toBe('v');
-    expect(negotiate!.body.readUInt32BE(4)).toBe(2);
-    expect(strings(negotiate!.body, 8)).toEqual(['_pq_.command_close', '_pq_.other']);
+    const names = ['_pq_.command_close', '_pq_.other', '_pq_.other'];
+    expect(client.messages[0]).toEqual(decode(s.negotiate(minor, ...names))[0]);
+    expect(typesOf(client)).toMatch(/^vRS+KZ$/);
+    expect(JSON.stringify(bench.log)).not.toContain('_pq_');
+    expect([...bench.server().startup.keys()].filter((name) => name.startsWith('_pq_'))).toEqual([]);
   });
 
-  test('3.0 without options is not negotiated', () => {
-    const { client } = attempt(startup('user', 'app'));
-    expect(client.take()[0]!.type).toBe('R');
+  test('newer and with an option, as libpq asks to find out who cannot negotiate', () => {
+    const grease = { user: 'app', database: 'app', '_pq_.test_protocol_negotiation': '' };
+    const { client } = attempt(m.startup(grease, (3 << 16) | 9999));
+    expect(client.messages[0]).toEqual(decode(s.negotiate(2, '_pq_.test_protocol_negotiation'))[0]);
+    expect(typesOf(client)).toMatch(/^vRS+KZ$/);
+  });
+
+  test('is negotiated once, before the password is asked for, also where the login waits', async () => {
+    const { bench, client } = attempt(m.startup({ user: 'app', database: 'app' }, (3 << 16) | 3), {
+      auth_type: 'plain',
+    });
+    expect(typesOf(client)).toBe('vR');
+    client.send(m.password('app-secret'));
+    await bench.settle();
+    expect(typesOf(client)).toMatch(/^RS+KZ$/);
+  });
+
+  test('is negotiated also with whoever is then refused', () => {
+    expect(typesOf(attempt(m.startup({ database: 'app' }, (3 << 16) | 3)).client)).toBe('vE');
   });
 });
 

@@ -1,5 +1,6 @@
 /** Getting servers at all (faults B5, B6, C9, E5, E8; checklist 79–81): refusals, silence, retries, several hosts. */
 import { describe, expect, test } from 'vitest';
+import type { ScriptedSession } from '../support/scripted-session.ts';
 import type { SessionClient } from '../support/session-client.ts';
 import { type BenchSettings, type BenchSetup, type SessionBench, sessionBench } from '../support/session-fixture.ts';
 import { errorFields, client as m, server as s } from '../support/wire.ts';
@@ -205,6 +206,118 @@ describe('a server that refuses the login', () => {
       expect(begin(bench).takeSummary()).toContain('Z(I)');
       bench.finish();
     }
+  });
+});
+
+/** A server that knows only 3.0, and not how to say so. */
+const old = (session: ScriptedSession): void => {
+  if (session.minor > 0) session.refuseLogin('08P01', "bad packet header: '0000002100030002'");
+  else session.login();
+};
+
+/** The versions that its sessions were asked for. */
+const minors = (bench: SessionBench) => bench.postgres.sessions.map(({ minor }) => minor);
+
+describe('the protocol version', () => {
+  test('is 3.2, or what the server can', () => {
+    for (const newest of [0, 2] as const) {
+      const bench = scene();
+      bench.postgres.newestMinor = newest;
+      expect(begin(bench).takeSummary()).toContain('Z(I)');
+      expect(minors(bench)).toEqual([2]);
+    }
+  });
+
+  test.each([
+    ['with 08P01, as PgBouncer before 1.23', old],
+    [
+      'with 0A000, as an old PostgreSQL',
+      (session: ScriptedSession) => {
+        if (session.minor > 0)
+          session.refuseLogin('0A000', 'unsupported frontend protocol 3.2: server supports 1.0 to 3.0');
+        else session.login();
+      },
+    ],
+    [
+      'by negotiating twice, as PgBouncer 1.24',
+      (session: ScriptedSession) => {
+        if (session.minor > 0) session.takeOver().send(s.negotiate(0), s.negotiate(0), s.authentication(3));
+        else session.login();
+      },
+    ],
+  ])('that is refused %s is not asked for again, and nobody notices', (_how, onStartup) => {
+    const bench = scene({ pool_size: 3, max_server_connections: 3 });
+    bench.expectServers('login_failed');
+    bench.postgres.onStartup = onStartup;
+    const alice = bench.client();
+    expect(minors(bench)).toEqual([2, 0]);
+    const others = [bench.client(), bench.client()];
+    for (const client of [alice, ...others]) expect(client.query('BEGIN')).toBe('C(BEGIN) Z(T)');
+    expect(minors(bench)).toEqual([2, 0, 0, 0]);
+    expect(bench.postgres.mostBackends).toBe(3);
+  });
+
+  test('is tried with the same lease, when the refusal has let go of its slot', () => {
+    const bench = scene({ max_server_connections: 1 });
+    bench.expectServers('login_failed');
+    bench.postgres.onStartup = old;
+    expect(begin(bench).takeSummary()).toContain('Z(I)');
+    expect(bench.postgres.mostBackends).toBe(1);
+    expect(bench.budget.inUse(bench.pool().scopes[2]!.key)).toBe(1);
+  });
+
+  test('is not what is wrong if the older one is refused as well: that error counts, and is not remembered', () => {
+    const bench = scene();
+    bench.expectServers('login_failed');
+    bench.postgres.onStartup = (session) => session.refuseLogin('08P01', `no such user (3.${session.minor})`);
+    const [error] = begin(bench).take();
+    expect(errorFields(error!).get('M')).toBe('no such user (3.0)');
+    expect(begin(bench).takeSummary()).toBe('E(08P01)');
+    expect(minors(bench)).toEqual([2, 0]);
+    bench.postgres.onStartup = null;
+    bench.advance(15_500);
+    expect(begin(bench).takeSummary()).toContain('Z(I)');
+    expect(minors(bench)).toEqual([2, 0, 2]);
+  });
+
+  test('is remembered for one address, not for the others of its database', () => {
+    const bench = scene({ pool_size: 4 }, { databases: { app: 'host=10.0.0.1,10.0.0.2 port=5432' } });
+    bench.expectServers('login_failed');
+    bench.postgres.onStartup = old;
+    const second = bench.postgresAt('10.0.0.2');
+    for (const client of Array.from({ length: 4 }, () => bench.client())) client.query('BEGIN');
+    expect(minors(bench)).toEqual([2, 0, 0]);
+    expect(second.sessions.map(({ minor }) => minor)).toEqual([2, 2]);
+  });
+
+  test('is given up where the refusing server never closes: who waits hears why', () => {
+    const bench = scene({ server_close_timeout: 5 });
+    bench.expectServers('login_failed');
+    bench.postgres.onStartup = (session) => {
+      session.ignoresEnd = true;
+      session.takeOver().send(s.error({ severity: 'FATAL', code: '0A000', message: 'which version?' }));
+    };
+    const alice = begin(bench);
+    bench.advance(5500);
+    const [error] = alice.take();
+    expect(errorFields(error!).get('M')).toContain('which version?');
+    expect(minors(bench)).toEqual([2]);
+  });
+
+  test('is not tried again after a shutdown has begun', () => {
+    const bench = scene();
+    bench.expectServers('login_failed', 'shutdown');
+    bench.expectClients('shutdown');
+    bench.postgres.onStartup = (session) => {
+      session.ignoresEnd = true;
+      session.takeOver().send(s.error({ severity: 'FATAL', code: '0A000', message: 'which version?' }));
+    };
+    begin(bench);
+    bench.drain();
+    bench.server().die('exit');
+    bench.advance(30_000);
+    expect(minors(bench)).toEqual([2]);
+    expect(bench.isEmpty).toBe(true);
   });
 });
 

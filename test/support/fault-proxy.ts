@@ -14,6 +14,8 @@ export class FaultProxy {
   readonly port: number;
   /** How many connections came in all. */
   accepted = 0;
+  /** How much each of them has sent to PostgreSQL. */
+  readonly bytesToServer: number[] = [];
   readonly #server: Server;
   readonly #target: { readonly host: string; readonly port: number };
   readonly #open = new Set<ProxiedConnection>();
@@ -107,7 +109,8 @@ export class FaultProxy {
   }
 
   #onConnection(client: Socket): void {
-    this.accepted++;
+    const index = this.accepted++;
+    this.bytesToServer.push(0);
     if (this.#refuses) {
       client.resetAndDestroy();
       this.#wake();
@@ -116,6 +119,9 @@ export class FaultProxy {
     const server = connect({ ...this.#target, allowHalfOpen: true, noDelay: true });
     const pair = { client, server };
     this.#open.add(pair);
+    client.on('data', (chunk) => {
+      this.bytesToServer[index] = this.bytesToServer[index]! + chunk.length;
+    });
     forward(client, server);
     forward(server, client);
     for (const socket of [client, server]) {

@@ -245,8 +245,8 @@ export class ModelSession {
   }
 
   *#simpleQuery(sql: string): Work {
-    const statements = statementsOf(sql);
     this.#statements.delete('');
+    const statements = statementsOf(sql);
     if (statements.length === 0) this.#reply(server.emptyQuery());
     for (const statement of statements) {
       this.transaction.check(statement);
@@ -266,6 +266,8 @@ export class ModelSession {
 
   #parse(body: Buffer): void {
     const [name = '', sql = ''] = strings(body);
+    // Also one that fails has dropped the old one.
+    if (name === '') this.#statements.delete('');
     const statements = statementsOf(sql);
     if (statements.length > 1) throw new SqlError('42601', 'cannot insert multiple commands into a prepared statement');
     const statement = statements[0] ?? null;

@@ -5,7 +5,7 @@
 import { rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Client, type QueryResult, type QueryResultRow } from 'pg';
 import {
   type EmbeddedPostgres,
@@ -13,6 +13,7 @@ import {
   type StopMode,
   startEmbeddedPostgres,
 } from '../../src/embedded-postgres.ts';
+import { findPackage } from '../../src/embedded-postgres-install.ts';
 import { makeClusterDirectory } from './cluster-directory.ts';
 
 export type PostgresVersion = 15 | 18;
@@ -234,6 +235,11 @@ async function makeUsers(cluster: PostgresCluster): Promise<void> {
   await cluster.query(roles.join('\n'));
   // Databases are copies of this one, and since PostgreSQL 15 only their owner may create tables in them.
   await cluster.query('grant all on schema public to public', [], 'template1');
+}
+
+/** The folder with libpq and what it needs, for the loader. Its links are there once a cluster has been started. */
+export function librariesOf18(): string {
+  return join(findPackage(), 'native', 'lib');
 }
 
 /** PostgreSQL 15 is a dependency of a package in this folder; see its package.json for why. */

@@ -11,6 +11,8 @@ export interface LoginOptions {
   readonly user?: string;
   readonly database?: string;
   readonly parameters?: Readonly<Record<string, string>>;
+  /** Of the protocol, as in the startup packet; 3.0 if it is not said. */
+  readonly version?: number;
 }
 
 export class RawClient {
@@ -84,8 +86,8 @@ export class RawClient {
     this.stream.write(Buffer.concat(messages));
   }
 
-  sendStartup({ user = 'app', database = 'app', parameters = {} }: LoginOptions = {}): void {
-    this.send(client.startup({ user, database, ...parameters }));
+  sendStartup({ user = 'app', database = 'app', parameters = {}, version }: LoginOptions = {}): void {
+    this.send(client.startup({ user, database, ...parameters }, version));
   }
 
   /** Asks for TLS or GSS encryption; the answer is one byte, in `bytes`. */

@@ -38,6 +38,8 @@ export class ScriptedServer {
   cancelling: 'at-once' | 'held' = 'at-once';
   /** What a new session does instead of logging the client in by itself (see `ScriptedSession.login`). */
   onStartup: ((session: ScriptedSession) => void) | null = null;
+  /** The newest version of protocol 3 that it speaks: with 2 it is a PostgreSQL 18, with 0 an older one. */
+  newestMinor: 0 | 2 = 2;
   /** The kernel's buffers: what a session has not read, and what the pooler has not. */
   receiveCapacity = 262_144;
   poolerCapacity = 262_144;

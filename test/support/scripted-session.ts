@@ -16,6 +16,8 @@ export class ScriptedSession {
   secret = Buffer.alloc(0);
   /** Of its startup packet. */
   startup: ReadonlyMap<string, string> = new Map();
+  /** The version of protocol 3 that it asks for. */
+  minor = 0;
   /** Every message after the startup packet, also while it is scripted. */
   readonly received: WireMessage[] = [];
   /** The model does not see messages: the test answers with `send`. */
@@ -141,7 +143,9 @@ export class ScriptedSession {
       onExit: () => this.#onExit(),
     });
     this.#phase = 'session';
+    const { newestMinor } = server_;
     this.send(
+      ...(this.minor > newestMinor ? [server.negotiate(newestMinor)] : []),
       server.authentication(0),
       ...[...parameters].map(([name, value]) => server.parameter(name, value)),
       server.keyData(Buffer.concat([this.#pidBytes(), this.secret])),
@@ -149,10 +153,12 @@ export class ScriptedSession {
     );
   }
 
-  /** Makes up process id and secret, for those who script the login. */
+  /** Makes up process id and secret, as long as the protocol allows, for those who script the login. */
   identify(): void {
     this.pid = this.#server.nextPid();
-    this.secret = Buffer.from([0xca, 0xfe, this.pid >> 8, this.pid & 0xff]);
+    const isLong = Math.min(this.minor, this.#server.newestMinor) >= 2;
+    const short = Buffer.from([0xca, 0xfe, this.pid >> 8, this.pid & 0xff]);
+    this.secret = isLong ? Buffer.concat([short, Buffer.alloc(28, 0x32)]) : short;
   }
 
   /** A login that the server refuses. */
@@ -195,6 +201,7 @@ export class ScriptedSession {
       this.#server.onCancelRequest(this.stream, Buffer.from(body.subarray(4)));
       return Buffer.alloc(0);
     }
+    this.minor = body.readUInt16BE(2);
     const texts = strings(body, 4);
     this.startup = new Map(Array.from({ length: texts.length >> 1 }, (_, i) => [texts[2 * i]!, texts[2 * i + 1]!]));
     this.#phase = 'authentication';

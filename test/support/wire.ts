@@ -41,6 +41,7 @@ export function packet(...parts: readonly Part[]): Buffer {
 }
 
 const VERSION_3_0 = 196_608;
+export const VERSION_3_2 = 196_610;
 
 export interface Binding {
   readonly portal?: string;

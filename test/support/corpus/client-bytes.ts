@@ -32,12 +32,15 @@ export function text(value: string): Buffer {
   return Buffer.from(`${value}\0`);
 }
 
+export const VERSION_3_0 = 0x0003_0000;
+export const VERSION_3_2 = 0x0003_0002;
+
 /** `code` is the protocol's version or one of the special requests. */
 export function startupPacket(code: number, body: Buffer): Buffer {
   return Buffer.concat([int32(8 + body.length), int32(code), body]);
 }
 
-export function startup(parameters: Readonly<Record<string, string>>, version = 0x0003_0000): Buffer {
+export function startup(parameters: Readonly<Record<string, string>>, version = VERSION_3_0): Buffer {
   const pairs = Object.entries(parameters).flatMap(([name, value]) => [text(name), text(value)]);
   return startupPacket(version, Buffer.concat([...pairs, Buffer.of(0)]));
 }

@@ -77,9 +77,10 @@ export class TcpClient {
     address: TcpAddress,
     parameters: Readonly<Record<string, string>>,
     password?: string,
+    version = bytes.VERSION_3_0,
   ): Promise<TcpClient> {
     const client = await TcpClient.connect(address);
-    client.send(bytes.startup(parameters));
+    client.send(bytes.startup(parameters, version));
     if (password !== undefined) {
       await client.next('R');
       client.send(bytes.password(password));

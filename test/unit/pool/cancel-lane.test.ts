@@ -23,6 +23,7 @@ function setUp(limit: number) {
       keys,
       lease: { release: () => {} },
       owner,
+      protocolMinor: 2,
       maxMessageBytes: 1_000_000,
       unguessable: 'x',
       statements: new StatementRegistry(),

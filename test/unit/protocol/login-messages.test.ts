@@ -1,7 +1,11 @@
 /** What servers send while one logs in, whole and broken. */
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { parseAuthenticationRequest, parseParameterStatus } from '../../../src/protocol/login-messages.ts';
+import {
+  parseAuthenticationRequest,
+  parseNegotiation,
+  parseParameterStatus,
+} from '../../../src/protocol/login-messages.ts';
 import { bytesOf, int32, type Part } from '../../support/wire.ts';
 
 function authentication(...parts: readonly Part[]) {
@@ -42,6 +46,31 @@ describe('authentication requests', () => {
   });
 });
 
+const negotiation = (...parts: readonly Part[]) => {
+  const body = bytesOf(...parts);
+  const padded = Buffer.concat([Buffer.from([0, 0]), body, Buffer.alloc(20)]);
+  return parseNegotiation(padded, 2, 2 + body.length);
+};
+
+describe('NegotiateProtocolVersion', () => {
+  test('is a version and a number of options that were not understood', () => {
+    expect(negotiation(int32(196_610), int32(0))).toEqual({ version: 196_610, unknownOptions: 0 });
+    expect(negotiation(int32(-1), int32(2), '_pq_.a', '_pq_.b')).toEqual({
+      version: 0xffff_ffff,
+      unknownOptions: 2,
+    });
+  });
+
+  test.each([
+    ['nothing', []],
+    ['a version alone', [int32(196_608)]],
+    ['half a number', [int32(196_608), Buffer.of(0, 0, 0)]],
+    ['more than it says', [int32(196_608), int32(0), '_pq_.a']],
+  ])('%s is none', (_what, parts: readonly Part[]) => {
+    expect(negotiation(...parts)).toBeNull();
+  });
+});
+
 const parseStatus = (text: string) => {
   const body = Buffer.from(text);
   const padded = Buffer.concat([Buffer.from('x\0'), body, Buffer.from('more\0more\0')]);
@@ -73,6 +102,7 @@ test('arbitrary bytes never throw', () => {
         const from = Math.min(place, buffer.length);
         if (code !== null && buffer.length - from >= 4) buffer.writeUInt32BE(code, from);
         expect(typeof parseAuthenticationRequest(buffer, from, buffer.length).kind).toBe('string');
+        parseNegotiation(buffer, from, buffer.length);
         parseParameterStatus(buffer, from, buffer.length);
       },
     ),

@@ -15,6 +15,7 @@ describe('as a server', () => {
       wire.server.authentication(5, Buffer.from('salt')),
     );
     expect(server.negotiateProtocolVersion(0, ['_pq_.x'])).toEqual(wire.server.negotiate(0, '_pq_.x'));
+    expect(server.negotiateProtocolVersion(2, [])).toEqual(wire.server.negotiate(2));
     expect(server.backendKeyData(0x8000_0001, Buffer.from('abcd'))).toEqual(
       wire.server.keyData(Buffer.concat([Buffer.from([0x80, 0, 0, 1]), Buffer.from('abcd')])),
     );
@@ -54,15 +55,17 @@ describe('as a client', () => {
     expect(client.FLUSH_MESSAGE).toEqual(wire.client.flush());
     expect(client.TERMINATE_MESSAGE).toEqual(wire.client.terminate());
     expect(
-      client.startupMessage([
+      client.startupMessage(0, [
         ['user', 'a'],
         ['database', 'b'],
       ]),
     ).toEqual(wire.client.startup({ user: 'a', database: 'b' }));
+    expect(client.startupMessage(2, [['user', 'a']])).toEqual(wire.client.startup({ user: 'a' }, wire.VERSION_3_2));
+    expect(client.cancelRequest(Buffer.alloc(260, 3))).toEqual(wire.client.cancel(Buffer.alloc(260, 3)));
   });
 
   test('a NUL cannot smuggle anything in', () => {
-    expect(() => client.startupMessage([['user', 'a\0replication\0true']])).toThrow(RangeError);
+    expect(() => client.startupMessage(0, [['user', 'a\0replication\0true']])).toThrow(RangeError);
     expect(() => client.query('a\0b')).toThrow(RangeError);
     expect(() => client.passwordMessage('a\0b')).toThrow(RangeError);
   });

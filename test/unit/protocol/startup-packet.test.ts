@@ -69,10 +69,18 @@ describe('kinds', () => {
     expect(parse(packet(int32(version)))).toEqual(expected);
   });
 
+  test('protocol options stand apart from parameters, in their order, as often as they were given', () => {
+    const result = parse(body('_pq_.b\0x\0user\0app\0_pq_.a\0\0_pq_\0y\0_PQ_.a\0z\0_pq_.b\0x\0\0'));
+    if (result.kind !== 'startup') throw new Error(result.kind);
+    expect(result.protocolOptions).toEqual(['_pq_.b', '_pq_.a', '_pq_.b']);
+    expect([...result.parameters.keys()]).toEqual(['user', '_pq_', '_PQ_.a']);
+  });
+
   test('startup, with its minor version and parameters in their order', () => {
     const result = parse(client.startup({ user: 'alice', database: 'db', options: '' }, VERSION_3 + 2));
     if (result.kind !== 'startup') throw new Error(result.kind);
     expect(result.minor).toBe(2);
+    expect(result.protocolOptions).toEqual([]);
     expect([...result.parameters]).toEqual([
       ['user', 'alice'],
       ['database', 'db'],
