@@ -75,7 +75,7 @@ describe.each([
   });
   afterAll(() => pool.close());
 
-  const methods = mode === 'session' ? ['prepared'] : ['simple', 'extended'];
+  const methods = mode === 'session' ? ['prepared'] : ['simple', 'extended', 'prepared'];
   for (const method of methods) {
     for (const clients of [1, 16, 128]) {
       itBenches(`-M ${method} with ${clients} clients`, async () => {
@@ -93,6 +93,17 @@ describe.each([
       await bench(pool, 16, '-M', method, '-f', scriptFile('pipelines'));
     });
   }
+
+  itBenches('-M prepared with scripts of many statements', async () => {
+    // Each script gives its statements names of its own, and each client all of them.
+    const files = ['one', 'two', 'three'].map((name) => {
+      const path = join(folder, `many-${name}.sql`);
+      const statements = Array.from({ length: 25 }, (_, i) => `select ${i} + :a, '${name}';\n`);
+      writeFileSync(path, `\\set a random(1, 1000)\n${statements.join('')}${scripts['a transaction']}`);
+      return ['-f', path];
+    });
+    await bench(pool, 16, '-M', 'prepared', ...files.flat());
+  });
 
   itBenches('a connection for each transaction', async () => {
     const script = scriptFile('a pipeline-free mixture');

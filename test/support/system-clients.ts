@@ -1,11 +1,34 @@
 /**
- * psql and pgbench of the system. Where they are missing, the tests that need them are left out and say so; with
- * REQUIRE_SYSTEM_CLIENTS=1 that is a failure.
+ * Programs of the system that talk to PostgreSQL, and the languages whose drivers do. Where one is missing, the tests
+ * that need it are left out and say so; with REQUIRE_SYSTEM_CLIENTS=1 that is a failure.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { it, type TestFunction } from 'vitest';
+import { it, onTestFinished, type TestFunction } from 'vitest';
 
-export type SystemClient = 'psql' | 'pgbench';
+/** Debian's file of the JDBC driver. */
+export const JDBC = '/usr/share/java/postgresql.jar';
+
+interface Program {
+  readonly file: string;
+  /** A command that succeeds only where all is installed that the tests need of it. */
+  readonly probe: readonly [string, ...string[]];
+}
+
+/** Languages by their whole path: the first one in the PATH may be another, which knows nothing of Debian's packages. */
+const PROGRAMS = {
+  psql: { file: 'psql', probe: ['psql', '--version'] },
+  pgbench: { file: 'pgbench', probe: ['pgbench', '--version'] },
+  psycopg: { file: '/usr/bin/python3', probe: ['/usr/bin/python3', '-c', 'import psycopg'] },
+  asyncpg: { file: '/usr/bin/python3', probe: ['/usr/bin/python3', '-c', 'import asyncpg'] },
+  JDBC: { file: '/usr/bin/java', probe: ['/usr/bin/javap', '-cp', JDBC, 'org.postgresql.Driver'] },
+  'DBD::Pg': { file: '/usr/bin/perl', probe: ['/usr/bin/perl', '-MDBD::Pg', '-e', '1'] },
+  PDO: {
+    file: '/usr/bin/php',
+    probe: ['/usr/bin/php', '-r', 'exit(extension_loaded("pgsql") && extension_loaded("pdo_pgsql") ? 0 : 1);'],
+  },
+} as const satisfies Record<string, Program>;
+
+export type SystemClient = keyof typeof PROGRAMS;
 
 export interface Outcome {
   readonly stdout: string;
@@ -23,18 +46,19 @@ const ENVIRONMENT = {
   HOME: '/nonexistent',
 };
 
-/** The program's version, or null if it is not there. */
-function systemClientVersion(program: SystemClient): string | null {
+function isInstalled(program: SystemClient): boolean {
+  const [file, ...argv] = PROGRAMS[program].probe;
   try {
-    return execFileSync(program, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    execFileSync(file, argv, { stdio: 'ignore' });
+    return true;
   } catch {
-    return null;
+    return false;
   }
 }
 
 /** A test that needs `program`. */
 export function itWith(program: SystemClient): (name: string, test: TestFunction) => void {
-  if (systemClientVersion(program) !== null) return it;
+  if (isInstalled(program)) return it;
   if (process.env['REQUIRE_SYSTEM_CLIENTS'] === '1') {
     return (name) =>
       it(name, () => {
@@ -48,16 +72,19 @@ export function itWith(program: SystemClient): (name: string, test: TestFunction
     });
 }
 
+/** A program that runs until it ends by itself, or the present test does. */
 export class SystemProcess {
   readonly process: ChildProcess;
   stdout = '';
   stderr = '';
   readonly #ended: Promise<Outcome>;
   #wishes: (() => void)[] = [];
+  #isOver = false;
 
   constructor(program: SystemClient, argv: readonly string[], env: Readonly<Record<string, string>> = {}) {
-    const child = spawn(program, argv, { env: { ...ENVIRONMENT, ...env }, stdio: 'pipe' });
+    const child = spawn(PROGRAMS[program].file, argv, { env: { ...ENVIRONMENT, ...env }, stdio: 'pipe' });
     this.process = child;
+    onTestFinished(() => void child.kill('SIGKILL'));
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;
       this.#wake();
@@ -68,7 +95,11 @@ export class SystemProcess {
     });
     this.#ended = new Promise((resolve, reject) => {
       child.on('error', reject);
-      child.on('close', (code) => resolve({ stdout: this.stdout, stderr: this.stderr, code }));
+      child.on('close', (code) => {
+        this.#isOver = true;
+        this.#wake();
+        resolve({ stdout: this.stdout, stderr: this.stderr, code });
+      });
     });
   }
 
@@ -76,9 +107,12 @@ export class SystemProcess {
     this.process.stdin?.write(text);
   }
 
-  /** Resolves when standard output has `text` in it. */
+  /** Resolves when standard output has `text` in it; rejects if the program has ended without it. */
   async says(text: string): Promise<void> {
-    while (!this.stdout.includes(text)) await new Promise<void>((resolve) => this.#wishes.push(resolve));
+    while (!this.stdout.includes(text)) {
+      if (this.#isOver) throw new Error(`it ended without saying ${text}: ${this.stdout}${this.stderr}`);
+      await new Promise<void>((resolve) => this.#wishes.push(resolve));
+    }
   }
 
   interrupt(): void {
