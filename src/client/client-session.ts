@@ -393,14 +393,11 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     const wanted = Math.min(bodyLength, PEEK_BYTES);
     if (end - bodyAt < wanted) return MORE;
     const peek = peekStatement(buffer.toString('latin1', bodyAt, bodyAt + wanted));
-    const named = this.#statementMessages?.deallocates(peek) ?? null;
-    if (named !== null && !this.#skippingToSync && this.#refuseNext === null) {
+    if (peek.deallocates !== null && this.#statements !== null && !this.#skippingToSync && this.#refuseNext === null) {
       const ledger = this.#server?.ledger ?? null;
       if (ledger !== null && ledger.owed > 0) return this.holdUntilAnswered();
-      if (ledger?.skippingToSync !== true) {
-        this.#deallocating = named;
-        return DROP;
-      }
+      this.#deallocating = ledger?.skippingToSync === true ? null : this.#statements.find(peek.deallocates);
+      if (this.#deallocating !== null) return DROP;
     }
     const refusal = this.refusalOf(peek);
     if (refusal !== null) return this.refuse(refusal);

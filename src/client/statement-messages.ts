@@ -166,11 +166,6 @@ export class StatementMessages {
     if (peek.mayDeallocate) this.#barrier = true;
   }
 
-  /** A simple Query that deallocates one of the client's statements: the server does not know it by that name. */
-  deallocates(peek: StatementPeek): NamedStatement | null {
-    return peek.deallocates === null ? null : this.#own.find(peek.deallocates);
-  }
-
   #plain(code: number): Verdict {
     const verdict = this.#host.ready(code);
     return verdict === FORWARD ? this.#asItIs(this.#host.server!, code) : verdict;
