@@ -61,18 +61,15 @@ export class ClientStatements implements UnnamedKeeper {
       this.#closing--;
       if (named !== null) this.#registry.release(named.statement);
     };
-    return {
-      answered: closed,
-      failed: closed,
-      skipped: () => {
-        if (named === null || this.#disposed) {
-          closed();
-          return;
-        }
-        this.#closing--;
-        this.#insert(named);
-      },
+    const restore = (): void => {
+      if (named === null || this.#disposed) {
+        closed();
+        return;
+      }
+      this.#closing--;
+      this.#insert(named);
     };
+    return { answered: closed, failed: restore, skipped: restore };
   }
 
   /** Whether a Close of a batch before `batch` is not answered: it may turn out that nothing was closed. */

@@ -196,14 +196,32 @@ export class StatementMessages {
       return this.#admitUnnamed(server, `${LONG_BODY}${this.#longBodies}`);
     }
     if (!isParseBody(buffer, bodyAt + 1, bodyEnd)) return this.#asItIs(server, type.PARSE);
-    return this.#parseUnnamed(server, textOf(buffer, bodyAt + 1, bodyEnd), isWorthPeeking(buffer, bodyAt + 1, bodyEnd));
+    if (isWorthPeeking(buffer, bodyAt + 1, bodyEnd)) return FETCH;
+    this.#unnamedPeek = NOTHING;
+    return this.#admitUnnamed(server, textOf(buffer, bodyAt + 1, bodyEnd));
   }
 
-  #parseUnnamed(server: ServerConnection, body: string, isWorth = true): Verdict {
-    const peek = isWorth ? peekStatement(body.slice(0, PEEK_BYTES)) : NOTHING;
+  #parseUnnamed(server: ServerConnection, body: string): Verdict {
+    const peek = peekStatement(body.slice(0, PEEK_BYTES));
+    if (peek.deallocates !== null) {
+      if (server.ledger.owed > 0) return this.#host.holdUntilAnswered();
+      const named = this.#own.find(peek.deallocates);
+      if (named !== null) return this.#parseDeallocate(server, named);
+    }
     if (peek.mayDeallocate) this.#barrier = true;
     this.#unnamedPeek = peek;
     return this.#admitUnnamed(server, body);
+  }
+
+  /** Servers do not know it by the client's name: they get something else to deallocate. */
+  #parseDeallocate(server: ServerConnection, { name }: NamedStatement): Verdict {
+    this.#unnamedPeek = NOTHING;
+    const body = server.prepareForShow();
+    const closing = this.#own.closing(name, server.ledger.batch);
+    const note = both(new UnnamedNote(body, this.#own, server.prepared), closing);
+    server.request(type.PARSE, parseMessage(UNNAMED, body), note, TO_CLIENT);
+    this.#unnamedIsCertain(server);
+    return SKIP;
   }
 
   #admitUnnamed(server: ServerConnection, body: string): Verdict {

@@ -63,11 +63,11 @@ export function peekStatement(sql: string): StatementPeek {
 }
 
 /**
- * Whether the text that begins at `buffer[at]` can tell anything: most begin with a word that cannot, and are known by
- * their first two letters.
+ * Whether the text that begins at `buffer[at]`, and is here up to `end`, can tell anything: most begin with a word that
+ * cannot, and are known by their first letters.
  */
 export function isWorthPeeking(buffer: Buffer, at: number, end: number): boolean {
-  if (at >= end) return false;
+  if (at >= end) return true;
   const first = buffer[at]! | 0x20;
   switch (first) {
     case 0x73: // s: SET, not SELECT

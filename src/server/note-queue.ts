@@ -43,6 +43,6 @@ export class NoteQueue {
     if (count === 0) return;
     const skipped = this.#notes.splice(0, this.#head + count).slice(this.#head);
     this.#head = 0;
-    for (const note of skipped.reverse()) note.skipped();
+    for (const note of skipped.toReversed()) note.skipped();
   }
 }

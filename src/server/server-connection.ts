@@ -54,7 +54,7 @@ const STATEMENT_EXISTS = '42P05';
 /** A statement that is there only to be refused or deallocated, and the body of a Parse of an empty one. */
 const SHOWN_NAME = Buffer.from(`${POOLED_NAME_PREFIX}shown\0`, 'latin1');
 const NO_STATEMENT = '\0\0\0';
-const DEALLOCATE_SHOWN = client.query(`DEALLOCATE ${POOLED_NAME_PREFIX}shown`);
+const DEALLOCATE_SHOWN = `DEALLOCATE ${POOLED_NAME_PREFIX}shown`;
 
 /** The server of whose client a chunk is being read has it to itself. */
 const outbox = new Outbox();
@@ -253,21 +253,25 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
 
   /** The same for a Parse with `body` whose name the client has in use: another error in it wins, as it does directly. */
   refuseParse(body: string, report: ErrorReport): void {
-    this.#prepareForShow();
+    this.prepareForShow();
     this.#replies.substitute(report, STATEMENT_EXISTS);
     this.request(type.PARSE, parseMessage(SHOWN_NAME, body), null, SUBSTITUTE);
   }
 
   /** Lets the server answer a DEALLOCATE of something that it has, as part of whatever batch or transaction is open. */
   deallocateForShow(): void {
-    this.#prepareForShow();
-    this.request(type.QUERY, DEALLOCATE_SHOWN, null, TO_CLIENT);
+    this.prepareForShow();
+    this.request(type.QUERY, client.query(DEALLOCATE_SHOWN), null, TO_CLIENT);
   }
 
-  /** Prepares a statement that is nobody's. That works in a transaction that has failed, too, for it is empty. */
-  #prepareForShow(): void {
+  /**
+   * Prepares a statement that is nobody's; in a transaction that has failed, too, for it is empty. Returns the body of a
+   * Parse of its DEALLOCATE.
+   */
+  prepareForShow(): string {
     this.request(type.CLOSE, client.closeMessage(SHOWN_NAME), null);
     this.request(type.PARSE, parseMessage(SHOWN_NAME, NO_STATEMENT), null);
+    return `${DEALLOCATE_SHOWN}${NO_STATEMENT}`;
   }
 
   /** Asks for the replies of an open batch. */
