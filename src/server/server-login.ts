@@ -23,6 +23,8 @@ export interface ServerCredentials {
   readonly database: string;
   /** What we can answer the server's question with; null if nothing is known. */
   readonly secret: Secret | null;
+  /** What the startup packet says besides. */
+  readonly startup?: ReadonlyMap<string, string>;
 }
 
 /** Why a login failed. */
@@ -69,13 +71,8 @@ export class ServerLogin {
   }
 
   start(): void {
-    const { user, database } = this.#credentials;
-    this.#listener.sendLogin(
-      client.startupMessage([
-        ['user', user],
-        ['database', database],
-      ]),
-    );
+    const { user, database, startup } = this.#credentials;
+    this.#listener.sendLogin(client.startupMessage([['user', user], ['database', database], ...(startup ?? [])]));
   }
 
   /** Nothing that is still under way may end this login any more. */
