@@ -15,7 +15,7 @@ import { Connector, type ConnectorOwner } from './connector.ts';
 import type { HostFinder } from './host-finder.ts';
 import type { LoginGate } from './login-gate.ts';
 import { failureReport, ServerHealth } from './server-health.ts';
-import type { DedicatedWaiter } from './waiter.ts';
+import { type DedicatedWaiter, firstSinceMs, type Waiter } from './waiter.ts';
 
 export interface DedicatedServersOptions {
   readonly environment: Environment;
@@ -29,10 +29,14 @@ export interface DedicatedServersOptions {
 export interface DedicatedServersOwner {
   readonly scopes: readonly BudgetScope[];
   readonly traffic: TrafficCounters;
+  /** Who waits for a server that others may get afterwards. */
+  readonly waiting: LinkedList<Waiter>;
   /** How many more connections the pool's size allows. */
   room(): number;
-  /** Closes idle connections until `count` are on their way out, as far as there are any. */
-  makeRoom(count: number): void;
+  /** By how many that grows when those that are on their way out have gone. */
+  readonly slotsComing: number;
+  /** See `Claimant`. */
+  reclaim(count: number): number;
   open(address: SocketAddress, lease: Lease, startup: ReadonlyMap<string, string>): ServerConnection;
 }
 
@@ -68,10 +72,13 @@ export class DedicatedServers implements ConnectorOwner {
     return this.#waiterOf.has(server);
   }
 
-  /** Since when the first of those has waited who could go on if the pool had room for `others` more; null without one. */
-  stoppedSinceMs(others: number): number | null {
-    if (this.waiting.size === 0 || this.#pool.room() > 0 || this.missing(this.coming) <= others) return null;
-    return this.#unserved()?.waitingSinceMs ?? null;
+  /** A server that has become free has to go: its slot is what the one needs who has waited longest of all. */
+  get isNext(): boolean {
+    // Every transaction that ends comes by here.
+    if (this.waiting.size === 0) return false;
+    if (this.#pool.room() > 0 || this.missing(this.coming) <= this.#pool.slotsComing) return false;
+    const next = this.#unserved();
+    return next !== null && next.waitingSinceMs <= firstSinceMs(this.#pool.waiting);
   }
 
   // For clients
@@ -102,7 +109,7 @@ export class DedicatedServers implements ConnectorOwner {
   grow(): void {
     if (this.waiting.size === 0) return;
     this.#connector.grow();
-    if (this.#pool.room() <= 0) this.#pool.makeRoom(this.missing(this.coming));
+    if (this.#pool.room() <= 0) this.#pool.reclaim(this.missing(this.coming) - this.#pool.slotsComing);
   }
 
   /** See `Connector.succeeded`. */

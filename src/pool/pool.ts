@@ -28,7 +28,7 @@ import { HostFinder } from './host-finder.ts';
 import type { LoginGate } from './login-gate.ts';
 import { failureWords, ServerHealth } from './server-health.ts';
 import { ServerLists } from './server-lists.ts';
-import type { LoginWaiter, Waiter } from './waiter.ts';
+import { firstSinceMs, type LoginWaiter, type Waiter } from './waiter.ts';
 
 export interface PoolOptions {
   readonly environment: Environment;
@@ -296,9 +296,8 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   room(): number {
     const { poolSize, reservePoolSize, reservePoolTimeoutMs } = this.settings;
     if (poolSize === 0) return Number.POSITIVE_INFINITY;
-    const firstSinceMs = Math.min(...[this.waiting, this.dedicated.waiting].map(waitingSinceMs));
-    const useReserve =
-      reservePoolTimeoutMs > 0 && this.#options.environment.now() - firstSinceMs >= reservePoolTimeoutMs;
+    const sinceMs = Math.min(firstSinceMs(this.waiting), firstSinceMs(this.dedicated.waiting));
+    const useReserve = reservePoolTimeoutMs > 0 && this.#options.environment.now() - sinceMs >= reservePoolTimeoutMs;
     const taken = this.servers.total + this.#uncertainSlots.size;
     const soonTaken = this.#connector.unopened + this.dedicated.unopened;
     return poolSize + (useReserve ? reservePoolSize : 0) - taken - soonTaken;
@@ -326,8 +325,8 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   // DedicatedServersOwner
 
-  makeRoom(count: number): void {
-    this.reclaim(count - this.#slotsComing);
+  get slotsComing(): number {
+    return this.servers.in('closing').size + this.#uncertainSlots.size;
   }
 
   // Upkeep, by the janitor
@@ -388,22 +387,10 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   /** Opens what is missing, first for who has waited longest. */
   #grow(): void {
-    const dedicatedFirst = waitingSinceMs(this.dedicated.waiting) <= waitingSinceMs(this.waiting);
+    const dedicatedFirst = firstSinceMs(this.dedicated.waiting) <= firstSinceMs(this.waiting);
     if (dedicatedFirst) this.dedicated.grow();
     this.#connector.grow();
     if (!dedicatedFirst) this.dedicated.grow();
-  }
-
-  /** Slots in the pool's size that come back by themselves. */
-  get #slotsComing(): number {
-    return this.servers.in('closing').size + this.#uncertainSlots.size;
-  }
-
-  /** Whether a server that has become free has to go, because its slot is due to a client that shares none. */
-  #isDueToDedicated(): boolean {
-    if (this.dedicated.waiting.size === 0) return false;
-    const sinceMs = this.dedicated.stoppedSinceMs(this.#slotsComing);
-    return sinceMs !== null && sinceMs <= waitingSinceMs(this.waiting);
   }
 
   #fail(failure: ServerFailure): void {
@@ -466,7 +453,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       server.close('lifetime');
       return;
     }
-    if (this.#options.budget.wantsBack(this) || this.#isDueToDedicated()) {
+    if (this.#options.budget.wantsBack(this) || this.dedicated.isNext) {
       server.close('evicted');
       return;
     }
@@ -507,9 +494,4 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       message,
     );
   }
-}
-
-/** Since when the first one waits; infinite without one. */
-function waitingSinceMs({ first }: { readonly first: { readonly waitingSinceMs: number } | null }): number {
-  return first?.waitingSinceMs ?? Number.POSITIVE_INFINITY;
 }

@@ -35,3 +35,8 @@ export interface LoginWaiter {
   onServerParameters(parameters: ReadonlyMap<string, string>): void;
   onNoServer(report: ErrorReport, reason: ClientCloseReason): void;
 }
+
+/** Since when the first of `list` waits; infinite without one. */
+export function firstSinceMs({ first }: { readonly first: { readonly waitingSinceMs: number } | null }): number {
+  return first?.waitingSinceMs ?? Number.POSITIVE_INFINITY;
+}

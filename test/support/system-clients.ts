@@ -1,11 +1,11 @@
 /**
- * psql and pgbench of the system. Where they are missing, the tests that need them are left out and say so; with
+ * PostgreSQL's programs of the system. Where they are missing, the tests that need them are left out and say so; with
  * REQUIRE_SYSTEM_CLIENTS=1 that is a failure.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { it, type TestFunction } from 'vitest';
 
-export type SystemClient = 'psql' | 'pgbench';
+export type SystemClient = 'psql' | 'pgbench' | 'pg_basebackup' | 'pg_receivewal' | 'pg_recvlogical';
 
 export interface Outcome {
   readonly stdout: string;
