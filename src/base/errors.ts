@@ -110,9 +110,9 @@ export const errors = {
     fatal('0A000', `unsupported frontend protocol ${major}.${minor}: server supports 3.0 to 3.2`),
   oldProtocol: () => fatal('0A000', 'old V2 protocol not supported'),
   noUserName: () => fatal('28000', 'no username supplied'),
-  replicationNotSupported: () =>
-    fatal('0A000', 'replication connections are not supported', {
-      hint: 'Connect to the PostgreSQL server directly for replication.',
+  invalidReplication: (value: string) =>
+    fatal('22023', `invalid value for parameter "replication": "${value}"`, {
+      hint: 'Valid values are: "false", 0, "true", 1, "database".',
     }),
   repeatedNegotiation: (what: string) => fatal('08P01', `repeated ${what} request`),
   unencryptedDataAfter: (what: string) => fatal('08P01', `received unencrypted data after ${what} request`),

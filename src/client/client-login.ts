@@ -22,11 +22,14 @@ import type { Router } from '../pool/router.ts';
 import type { LoginWaiter } from '../pool/waiter.ts';
 import * as type from '../protocol/message-type.ts';
 import { NEWEST_MINOR } from '../protocol/protocol-version.ts';
+import { asksForReplication } from '../protocol/replication-value.ts';
 import * as message from '../protocol/server-messages.ts';
 import { parseStartupPacket, type StartupPacket, startupPacketLength } from '../protocol/startup-packet.ts';
 import type { StatementRegistry } from '../server/statement-registry.ts';
+import type { ClientIdentity } from './client.ts';
 import type { ClientRegistry, Login } from './client-registry.ts';
-import { type ClientIdentity, ClientSession } from './client-session.ts';
+import { ClientSession } from './client-session.ts';
+import { ReplicationSession } from './replication-session.ts';
 import { clientParameters, unusedParameters, welcome } from './welcome.ts';
 
 /** What all logins share. */
@@ -83,6 +86,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #startupParameters: ReadonlyMap<string, string> = new Map();
   /** Of protocol 3, as negotiated. */
   #minor = 0;
+  #isReplication = false;
   #authenticator: Authenticator | null = null;
   /** What proves to the client that it is in; it is sent together with what follows. */
   #acceptance: Buffer[] = [];
@@ -219,16 +223,18 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   }
 
   #onStartupMessage(parameters: ReadonlyMap<string, string>): void {
+    const replication = asksForReplication(parameters.get('replication'));
+    if (replication === 'invalid') {
+      return this.#refuse(errors.invalidReplication(parameters.get('replication') ?? ''), 'startup_refused');
+    }
     const user = parameters.get('user') ?? '';
     if (user === '') return this.#refuse(errors.noUserName(), 'startup_refused');
     const database = parameters.get('database') || user;
     if (Buffer.byteLength(user) > MAX_USER_BYTES || Buffer.byteLength(database) > MAX_DATABASE_BYTES) {
       return this.#refuse(errors.invalidStartupPacket('name too long'), 'startup_refused');
     }
-    if (isReplication(parameters.get('replication'))) {
-      return this.#refuse(errors.replicationNotSupported(), 'startup_refused');
-    }
     this.#identity = Object.freeze({ user, database });
+    this.#isReplication = replication;
     this.#startupParameters = parameters;
     this.#authenticate(user);
   }
@@ -301,8 +307,9 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     const refusal = registry.refusal(name, user, this.#limits);
     if (refusal !== null) return this.#refuse(refusal, 'limit_reached');
     this.#pool = router.pool(database, name, user);
-    const why = this.#pool.refusal;
+    const why = this.#isReplication ? this.#pool.stopped : this.#pool.refusal;
     if (why !== null) return this.#refuse(why, 'server_unavailable');
+    if (this.#isReplication) return this.#replicate();
     const parameters = this.#pool.awaitParameters(this);
     if (parameters === null) registry.enter(this);
     else this.#finish(parameters);
@@ -346,6 +353,29 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     if (config.settings.logConnections) this.#log('info', {}, 'login');
   }
 
+  /** From here on the client is let in, or not, by a server of its own. */
+  #replicate(): void {
+    const { environment, config, registry } = this.#context;
+    const pool = this.#pool!;
+    this.#end();
+    const client = new ReplicationSession({
+      identity: this.#identity!,
+      wire: this.#wire,
+      pool,
+      environment,
+      settings: config.settings,
+      limits: this.#limits!,
+      startup: replicationParameters(this.#startupParameters),
+      acceptance: this.#acceptance,
+      cancelKey: registry.cancelKeys.create(this.#minor),
+      connectedAtMs: this.acceptedAtMs,
+      listener: registry,
+    });
+    registry.add(client);
+    if (config.settings.logConnections) this.#log('info', { replication: true }, 'login');
+    pool.dedicated.request(client);
+  }
+
   /** Ends the login with an error. Nothing that comes afterwards is looked at. */
   #refuse(report: ErrorReport, reason: ClientCloseReason): void {
     if (this.#state === 'over') return;
@@ -386,7 +416,7 @@ function authenticationMessage(request: AuthenticationRequest): Buffer {
   }
 }
 
-/** PostgreSQL takes a boolean here, or the word database. */
-function isReplication(value: string | undefined): boolean {
-  return value !== undefined && !/^(?:f|fa|fal|fals|false|n|no|of|off|0)$/i.test(value);
+/** What a server of the client's own is told in its words: everything but who it is. */
+function replicationParameters(startup: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  return new Map([...startup].filter(([name]) => name !== 'user' && name !== 'database'));
 }

@@ -10,7 +10,7 @@ import type { Logger } from '../base/logger.ts';
 import type { PoolSettings } from '../config/pool-settings.ts';
 import type { Settings } from '../config/settings.ts';
 import { CancelKeys } from './cancel-keys.ts';
-import type { ClientListener, ClientSession } from './client-session.ts';
+import type { Client, ClientListener } from './client.ts';
 
 /** A connection that is not yet a client. */
 export interface Login extends Listed<Login> {
@@ -25,17 +25,17 @@ export interface Login extends Listed<Login> {
 
 /** A client's place in the order of idleness. Only made where client_idle_timeout is set. */
 interface IdleEntry extends Listed<IdleEntry> {
-  readonly client: ClientSession;
+  readonly client: Client;
   sinceMs: number;
 }
 
 export class ClientRegistry implements ClientListener {
-  readonly cancelKeys: CancelKeys<ClientSession>;
+  readonly cancelKeys: CancelKeys<Client>;
   /** Connections whose identity is not proven. They have slots of their own. */
   readonly logins = new LinkedList<Login>();
   /** Proven ones that wait for the parameters of their pool's first server. They count as clients. */
   readonly entering = new LinkedList<Login>();
-  readonly clients = new Set<ClientSession>();
+  readonly clients = new Set<Client>();
   /** Closed, by reason. */
   readonly closed = new Map<ClientCloseReason, number>();
   /** Refused before they were clients, by the error's SQLSTATE. */
@@ -50,7 +50,7 @@ export class ClientRegistry implements ClientListener {
   readonly #byUser = new Map<string, number>();
   /** In the order of idleness, by timeout: one list holds only equal ones. */
   readonly #idleLists = new Map<number, LinkedList<IdleEntry>>();
-  readonly #idleEntries = new Map<ClientSession, IdleEntry>();
+  readonly #idleEntries = new Map<Client, IdleEntry>();
   #onEmpty: (() => void) | null = null;
 
   constructor(environment: Environment, settings: Settings, log: Logger) {
@@ -97,7 +97,7 @@ export class ClientRegistry implements ClientListener {
     return null;
   }
 
-  add(client: ClientSession): void {
+  add(client: Client): void {
     const { identity, pool, cancelKey } = client.options;
     this.clients.add(client);
     this.cancelKeys.add(cancelKey, client);
@@ -105,10 +105,10 @@ export class ClientRegistry implements ClientListener {
     change(this.#byUser, identity.user, 1);
     pool.clients++;
     pool.traffic.logins++;
-    this.onClientIdle(client);
+    if (client.state === 'idle') this.onClientIdle(client);
   }
 
-  onClientIdle(client: ClientSession): void {
+  onClientIdle(client: Client): void {
     const { clientIdleTimeoutMs } = client.options.limits;
     if (clientIdleTimeoutMs === 0) return;
     const entry = this.#idleEntries.get(client) ?? { client, sinceMs: 0, list: null, previous: null, next: null };
@@ -119,12 +119,12 @@ export class ClientRegistry implements ClientListener {
     list.push(entry);
   }
 
-  onClientBusy(client: ClientSession): void {
+  onClientBusy(client: Client): void {
     const entry = this.#idleEntries.get(client);
     entry?.list?.remove(entry);
   }
 
-  onClientClosed(client: ClientSession, reason: ClientCloseReason): void {
+  onClientClosed(client: Client, reason: ClientCloseReason): void {
     const { identity, pool, cancelKey } = client.options;
     this.onClientBusy(client);
     this.#idleEntries.delete(client);

@@ -8,7 +8,6 @@ import type { Environment } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
 import type { LinkedList } from '../base/linked-list.ts';
 import { READ_CHUNK_BYTES, type WriteResult } from '../base/transport.ts';
-import type { PoolSettings } from '../config/pool-settings.ts';
 import type { Settings } from '../config/settings.ts';
 import { Farewell } from '../net/farewell.ts';
 import type { Wire, WireReader } from '../net/wire.ts';
@@ -42,6 +41,7 @@ import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerHolder, ServerLoss } from '../server/server-holder.ts';
 import { type SessionParameters, trackedIndex } from '../server/session-parameters.ts';
 import type { StatementRegistry } from '../server/statement-registry.ts';
+import type { Client, ClientListener, ClientOptions } from './client.ts';
 import { ClientDeadlines } from './client-deadlines.ts';
 import { CLIENT_IS_GONE, deadlineWords, type LastWords, lossWords, SERVER_ENDS_WITH } from './client-endings.ts';
 import { assertClientMove, type ClientState } from './client-state.ts';
@@ -50,39 +50,15 @@ import type { NamedStatement } from './named-statement.ts';
 import { type StatementHost, StatementMessages } from './statement-messages.ts';
 import { adoptReported } from './welcome.ts';
 
-/** Who the client has proven to be. Fixed at its first startup packet. */
-export interface ClientIdentity {
-  readonly user: string;
-  readonly database: string;
-}
-
-export interface ClientSessionOptions {
-  readonly identity: ClientIdentity;
-  readonly wire: Wire;
-  readonly pool: Pool;
+export interface ClientSessionOptions extends ClientOptions {
   readonly environment: Environment;
   readonly settings: Settings;
-  /** The client's own limits: with a forced user they are not the pool's. */
-  readonly limits: PoolSettings;
   readonly parameters: SessionParameters;
   readonly statements: StatementRegistry;
-  /** See `CancelKeys`. */
-  readonly cancelKey: Buffer;
-  readonly connectedAtMs: number;
   readonly listener: ClientListener;
 }
 
-/** Who keeps count of clients. */
-export interface ClientListener {
-  onClientIdle(client: ClientSession): void;
-  onClientBusy(client: ClientSession): void;
-  /** It serves no more; its socket may still be there. */
-  onClientClosed(client: ClientSession, reason: ClientCloseReason): void;
-  /** Its socket is gone. */
-  onClientGone(): void;
-}
-
-export class ClientSession implements WireReader, MessageHandler, ServerHolder, Waiter, StatementHost {
+export class ClientSession implements Client, WireReader, MessageHandler, ServerHolder, Waiter, StatementHost {
   list: LinkedList<Waiter> | null = null;
   previous: Waiter | null = null;
   next: Waiter | null = null;
@@ -160,7 +136,6 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     return this.#server;
   }
 
-  /** Where it comes from, for people to read. */
   get address(): string {
     return `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
   }
@@ -660,7 +635,6 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
 
   // Cancel, and the end
 
-  /** A CancelRequest with this client's key has come. */
   cancel(): void {
     const server = this.#server;
     if (this.#state === 'waiting') {

@@ -9,8 +9,8 @@ import {
   type PoolSources,
   snapshotPools,
 } from '../pool/snapshot.ts';
+import type { Client } from './client.ts';
 import type { ClientRegistry } from './client-registry.ts';
-import type { ClientSession } from './client-session.ts';
 
 /** What neither pools nor clients know is passed in as it is to be shown. */
 export interface SnapshotSources
@@ -47,7 +47,7 @@ function snapshotClients({ clients, logins, entering, sockets, refused, closed }
 type Row = { -readonly [Field in keyof ClientIdentitySnapshot]: ClientIdentitySnapshot[Field] };
 
 /** Nested maps: no separator is safe in names that may hold any character. */
-function countIdentities(clients: Iterable<ClientSession>): readonly ClientIdentitySnapshot[] {
+function countIdentities(clients: Iterable<Client>): readonly ClientIdentitySnapshot[] {
   const rows: Row[] = [];
   const byDatabase = new Map<string, Map<string, Row>>();
   for (const client of clients) {

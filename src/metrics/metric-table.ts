@@ -99,7 +99,7 @@ const poolMetrics = [
   perPool(
     'pgbouncer_pools_server_active_connections',
     'Server connections that serve a client, are made ready for one, or recover from one',
-    ({ servers }) => servers.linked + servers.preparing + servers.recovering,
+    ({ servers }) => servers.linked + servers.dedicated + servers.preparing + servers.recovering,
   ),
   perPool(
     'pgbouncer_pools_server_active_cancel_connections',

@@ -1,6 +1,6 @@
 /**
  * Gets new server connections for one pool: asks the budget, waits at the login gate, tries addresses, and remembers how
- * that went. How many are needed, and what becomes of one that has logged in, is the pool's business.
+ * that went. How many are needed, and what becomes of one that has logged in, is its owner's business.
  */
 import type { Environment, SocketAddress } from '../base/environment.ts';
 import { NEWEST_MINOR, OLDEST_MINOR } from '../protocol/protocol-version.ts';
@@ -21,14 +21,14 @@ export interface ConnectorOptions {
   readonly owner: ConnectorOwner;
 }
 
-/** The pool. */
+/** The pool, or the part of it that has servers for one client each. */
 export interface ConnectorOwner extends Claimant {
   /** How many more connections somebody needs than `coming`. */
   missing(coming: number): number;
-  /** How many more the pool's size allows than it has. */
+  /** How many more the pool's size allows than it has or is about to have. */
   room(): number;
-  /** Opens a connection; it is reported to `succeeded`, or `failed` and then `closed`. */
-  open(address: SocketAddress, lease: Lease, protocolMinor: number): ServerConnection;
+  /** Opens a connection; it is reported to `succeeded`, or `failed` and then `closed`. Null if nobody needs it any more. */
+  open(address: SocketAddress, lease: Lease, protocolMinor: number): ServerConnection | null;
   /** No address could be reached. */
   onUnreachable(failure: ServerFailure): void;
 }
@@ -54,10 +54,15 @@ export class Connector implements AttemptListener, GateVisitor {
     return this.#attempts.size + this.#atGate.length + this.#claims;
   }
 
+  /** Those on their way that are not yet connections, and so are not counted as the pool's. */
+  get unopened(): number {
+    return this.coming - this.#attemptOf.size;
+  }
+
   /** Starts as many connections as are missing, allowed, and not forbidden by an earlier failure. */
   grow(): void {
     const { environment, budget, health, owner } = this.#options;
-    while (!this.#stopped && owner.missing(this.coming) > 0 && owner.room() > this.#unopened) {
+    while (!this.#stopped && owner.missing(this.coming) > 0 && owner.room() > 0) {
       if (!health.mayTry(environment.now(), this.coming)) return;
       const lease = budget.request(owner);
       if (lease !== null) this.#connect(lease);
@@ -110,6 +115,12 @@ export class Connector implements AttemptListener, GateVisitor {
     return false;
   }
 
+  /** `server`, which is being opened, is needed no more, and no other address for it either. */
+  abandon(server: ServerConnection): void {
+    const attempt = this.#forget(server);
+    if (attempt !== undefined) this.#end(attempt);
+  }
+
   /** Fewer are needed than before: what waits in the budget for nobody is withdrawn. */
   shrink(): void {
     const { budget, owner } = this.#options;
@@ -139,18 +150,19 @@ export class Connector implements AttemptListener, GateVisitor {
 
   onAddress(attempt: ConnectAttempt, address: SocketAddress): void {
     const minor = attempt.isRetry || this.#oldHosts.has(address.host) ? OLDEST_MINOR : NEWEST_MINOR;
-    this.#attemptOf.set(this.#options.owner.open(address, attempt.lease, minor), attempt);
+    const server = this.#options.owner.open(address, attempt.lease, minor);
+    if (server !== null) {
+      this.#attemptOf.set(server, attempt);
+      return;
+    }
+    this.#end(attempt);
+    attempt.lease.release();
   }
 
   onAttemptFailed(attempt: ConnectAttempt): void {
     this.#end(attempt);
     attempt.lease.release();
     this.#options.owner.onUnreachable({ kind: 'unreachable', reason: attempt.reason });
-  }
-
-  /** Those on their way that are not yet connections, and so are not counted as the pool's. */
-  get #unopened(): number {
-    return this.coming - this.#attemptOf.size;
   }
 
   /** Uses `lease`, or gives it back if nobody needs it any more. */

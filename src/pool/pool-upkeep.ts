@@ -2,7 +2,7 @@
  * What a pool's connections need from time to time: every timeout of servers and of those who wait for them. It walks
  * servers and waiters, never all clients.
  */
-import { errors } from '../base/errors.ts';
+import { type ErrorReport, errors } from '../base/errors.ts';
 import type { Settings } from '../config/settings.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerState } from '../server/server-state.ts';
@@ -17,6 +17,7 @@ const ANSWERING: readonly ServerState[] = ['testing', 'preparing', 'resetting'];
 export function upkeep(pool: Pool, settings: Settings, nowMs: number): void {
   refuseLongWaiters(pool, nowMs);
   for (const server of pool.servers.linked) server.holder?.onTick(nowMs);
+  for (const server of pool.servers.in('dedicated')) server.holder?.onTick(nowMs);
   closeSpareServers(pool, nowMs);
   closeSilentServers(pool, settings, nowMs);
   pool.cancels.checkDeadlines(nowMs, settings.cancelWaitTimeoutMs);
@@ -26,20 +27,32 @@ export function upkeep(pool: Pool, settings: Settings, nowMs: number): void {
 
 /** Waiters are in the order of their arrival, so the first that may stay ends the walk. */
 function refuseLongWaiters(pool: Pool, nowMs: number): void {
-  const { queryWaitTimeoutMs, queryWaitNotifyMs, poolSize } = pool.settings;
+  const { queryWaitTimeoutMs, queryWaitNotifyMs } = pool.settings;
   for (const waiter of pool.waiting) {
     const waitedMs = nowMs - waiter.waitingSinceMs;
     if (queryWaitTimeoutMs > 0 && waitedMs >= queryWaitTimeoutMs) {
       pool.leave(waiter);
-      const detail = `Pool ${pool.databaseName}/${pool.userName} has ${pool.servers.linked.size} of ${poolSize} server connections in use.`;
-      waiter.onNoServer(errors.queryWaitTimeout(waitedMs, detail), 'query_wait_timeout');
+      waiter.onNoServer(waitedTooLong(pool, waitedMs), 'query_wait_timeout');
     } else if (queryWaitNotifyMs > 0 && waitedMs >= queryWaitNotifyMs) {
       if (!waiter.waitNotified) waiter.onLongWait();
       waiter.waitNotified = true;
     } else {
-      return;
+      break;
     }
   }
+  // They are still in their login, where nobody expects a notice.
+  for (const waiter of pool.dedicated.waiting) {
+    const waitedMs = nowMs - waiter.waitingSinceMs;
+    if (queryWaitTimeoutMs === 0 || waitedMs < queryWaitTimeoutMs) return;
+    pool.dedicated.leave(waiter);
+    waiter.onNoServer(waitedTooLong(pool, waitedMs), 'query_wait_timeout');
+  }
+}
+
+function waitedTooLong({ databaseName, userName, servers, settings }: Pool, waitedMs: number): ErrorReport {
+  const used = servers.count('linked', 'dedicated');
+  const detail = `Pool ${databaseName}/${userName} has ${used} of ${settings.poolSize} server connections in use.`;
+  return errors.queryWaitTimeout(waitedMs, detail);
 }
 
 /** The longest idle is first. What min_pool_size asks for stays, unless it has come to its age. */

@@ -25,11 +25,12 @@ import { TrafficCounters } from '../server/traffic-counters.ts';
 import { CancelLane } from './cancel-lane.ts';
 import { CanonicalValues } from './canonical-values.ts';
 import { Connector, type ConnectorOwner } from './connector.ts';
+import { DedicatedServers, type DedicatedServersOwner } from './dedicated-servers.ts';
 import { HostFinder } from './host-finder.ts';
 import type { LoginGate } from './login-gate.ts';
-import { ServerHealth } from './server-health.ts';
+import { failureWords, ServerHealth } from './server-health.ts';
 import { ServerLists } from './server-lists.ts';
-import type { LoginWaiter, Waiter } from './waiter.ts';
+import { firstSinceMs, type LoginWaiter, type Waiter } from './waiter.ts';
 
 export interface PoolOptions {
   readonly environment: Environment;
@@ -54,13 +55,20 @@ export interface PoolOptions {
 /** After an unconfirmed close the backend is given this long to go before its slot counts as free. */
 const UNCONFIRMED_CLOSE_MS = 1000;
 
-export class Pool implements ServerOwner, ConnectorOwner {
+/** States in which a client has the server, or something that a client has left is brought to its end. */
+const STAYS_FOR_ITS_CLIENT: ReadonlySet<ServerState> = new Set(['linked', 'dedicated', 'recovering']);
+
+const NO_PARAMETERS: ReadonlyMap<string, string> = new Map();
+
+export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner {
   readonly databaseName: string;
   readonly userName: string;
   readonly traffic = new TrafficCounters();
   readonly servers = new ServerLists();
   readonly waiting = new LinkedList<Waiter>();
   readonly loginWaiting = new Set<LoginWaiter>();
+  /** For clients that share no server: replication. */
+  readonly dedicated: DedicatedServers;
   readonly health = new ServerHealth();
   readonly canonical = new CanonicalValues();
   readonly cancels: CancelLane;
@@ -107,6 +115,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
       { key: `user ${options.userName}`, limit: poolSettings.maxUserConnections },
       { key: `postgres ${poolSettings.budgetKey}`, limit: poolSettings.maxServerConnections },
     ];
+    this.dedicated = new DedicatedServers({ ...options, finder: this.#finder, pool: this });
     this.#stopWatching = database.hosts.map((host) =>
       this.#finder.watch(host, (addresses) => this.#onAddresses(host, addresses)),
     );
@@ -118,8 +127,8 @@ export class Pool implements ServerOwner, ConnectorOwner {
 
   /** No server connection and no cancel is left, not even on its way. */
   get isEmpty(): boolean {
-    const { servers, cancels } = this;
-    return servers.total + this.#uncertainSlots.size + cancels.active + this.#connector.coming === 0;
+    const { servers, cancels, dedicated } = this;
+    return servers.total + this.#uncertainSlots.size + cancels.active + this.#connector.coming + dedicated.coming === 0;
   }
 
   get database(): DatabaseConfig {
@@ -127,6 +136,11 @@ export class Pool implements ServerOwner, ConnectorOwner {
   }
 
   // For clients
+
+  /** Why nobody is served any more; null while the pool serves. */
+  get stopped(): ErrorReport | null {
+    return this.#stopped;
+  }
 
   /** Why there is no point in asking now; null if there is. */
   get refusal(): ErrorReport | null {
@@ -182,8 +196,12 @@ export class Pool implements ServerOwner, ConnectorOwner {
   // ServerOwner
 
   onServerLoggedIn(server: ServerConnection): void {
-    this.#connector.succeeded(server);
     this.connects++;
+    if (this.dedicated.owns(server)) {
+      this.dedicated.loggedIn(server);
+      return;
+    }
+    this.#connector.succeeded(server);
     this.#parameters = server.reported;
     for (const waiter of this.loginWaiting) {
       this.loginWaiting.delete(waiter);
@@ -207,9 +225,9 @@ export class Pool implements ServerOwner, ConnectorOwner {
   }
 
   onServerFailed(server: ServerConnection, failure: ServerFailure): void {
-    if (this.#connector.failed(server, failure)) this.#fail(failure);
-    const words = failure.kind === 'refused' ? failure.fields.message : failure.reason;
-    this.#log('warn', server, `server login failed: ${words}`);
+    if (this.dedicated.owns(server)) this.dedicated.failed(server, failure);
+    else if (this.#connector.failed(server, failure)) this.#fail(failure);
+    this.#log('warn', server, `server login failed: ${failureWords(failure)}`);
   }
 
   onServerFree(server: ServerConnection): void {
@@ -248,11 +266,12 @@ export class Pool implements ServerOwner, ConnectorOwner {
   onServerClosed(server: ServerConnection, confirmed: boolean): void {
     const reason = server.closeReason ?? 'eof';
     this.closedServers.set(reason, (this.closedServers.get(reason) ?? 0) + 1);
-    if (this.#connector.closed(server, confirmed)) return;
+    const connector = this.dedicated.owns(server) ? this.dedicated : this.#connector;
+    if (connector.closed(server, confirmed)) return;
     if (confirmed) server.lease.release();
     else this.#keepSlot(server);
     this.#log('info', server, `closing server: ${reason}`);
-    this.#connector.grow();
+    this.#grow();
     // Whoever waited for this one to come back has nothing to wait for now.
     if (this.waiting.size > 0 && this.#connector.coming === 0) this.#giveUpWaiters();
   }
@@ -289,20 +308,19 @@ export class Pool implements ServerOwner, ConnectorOwner {
   room(): number {
     const { poolSize, reservePoolSize, reservePoolTimeoutMs } = this.settings;
     if (poolSize === 0) return Number.POSITIVE_INFINITY;
-    const first = this.waiting.first;
-    const useReserve =
-      reservePoolTimeoutMs > 0 &&
-      first !== null &&
-      this.#options.environment.now() - first.waitingSinceMs >= reservePoolTimeoutMs;
-    return poolSize + (useReserve ? reservePoolSize : 0) - this.servers.total - this.#uncertainSlots.size;
+    const sinceMs = Math.min(firstSinceMs(this.waiting), firstSinceMs(this.dedicated.waiting));
+    const useReserve = reservePoolTimeoutMs > 0 && this.#options.environment.now() - sinceMs >= reservePoolTimeoutMs;
+    const taken = this.servers.total + this.#uncertainSlots.size;
+    const soonTaken = this.#connector.unopened + this.dedicated.unopened;
+    return poolSize + (useReserve ? reservePoolSize : 0) - taken - soonTaken;
   }
 
-  open(address: SocketAddress, lease: Lease, protocolMinor: number): ServerConnection {
+  open(address: SocketAddress, lease: Lease, protocolMinor: number, startup = NO_PARAMETERS): ServerConnection {
     const { environment, keys, credentials, settings, unguessable, statements } = this.#options;
     const server = new ServerConnection({
       environment,
       address,
-      credentials: credentials(),
+      credentials: { ...credentials(), startup },
       keys,
       lease,
       owner: this,
@@ -319,6 +337,12 @@ export class Pool implements ServerOwner, ConnectorOwner {
     this.#fail(failure);
   }
 
+  // DedicatedServersOwner
+
+  get slotsComing(): number {
+    return this.servers.in('closing').size + this.#uncertainSlots.size;
+  }
+
   // Upkeep, by the janitor
 
   /** `nowMs` is the time of this tick. Opens what is missing: for waiters, reserve, and min_pool_size. */
@@ -326,7 +350,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
     this.#tickMs = nowMs;
     const empty = this.clients === 0 && this.servers.total === 0;
     this.emptySinceMs = empty ? (this.emptySinceMs ?? nowMs) : null;
-    this.#connector.grow();
+    this.#grow();
   }
 
   /** Whether `server` has lived for server_lifetime, and no other was closed for that too shortly before. */
@@ -348,8 +372,9 @@ export class Pool implements ServerOwner, ConnectorOwner {
     this.#stopWatching = [];
     this.#refuseAll(report, clientReason);
     this.#connector.stop();
+    this.dedicated.stop(report, clientReason);
     for (const server of this.servers) {
-      if (server.state === 'linked' || server.state === 'recovering') server.closeWhenFree = 'shutdown';
+      if (STAYS_FOR_ITS_CLIENT.has(server.state)) server.closeWhenFree = 'shutdown';
       else server.close('shutdown');
     }
   }
@@ -370,8 +395,16 @@ export class Pool implements ServerOwner, ConnectorOwner {
     this.#options.environment.startTimer(UNCONFIRMED_CLOSE_MS, () => {
       this.#uncertainSlots.delete(server);
       server.lease.release();
-      this.#connector.grow();
+      this.#grow();
     });
+  }
+
+  /** Opens what is missing, first for who has waited longest. */
+  #grow(): void {
+    const dedicatedFirst = firstSinceMs(this.dedicated.waiting) <= firstSinceMs(this.waiting);
+    if (dedicatedFirst) this.dedicated.grow();
+    this.#connector.grow();
+    if (!dedicatedFirst) this.dedicated.grow();
   }
 
   #fail(failure: ServerFailure): void {
@@ -445,7 +478,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
       server.close('lifetime');
       return;
     }
-    if (this.#options.budget.wantsBack(this)) {
+    if (this.#options.budget.wantsBack(this) || this.dedicated.isNext) {
       server.close('evicted');
       return;
     }

@@ -46,16 +46,12 @@ export class ServerHealth {
 
   /** What happened, in words for the log and for clients. */
   get words(): string {
-    const failure = this.#failure;
-    if (failure === null) return '';
-    return failure.kind === 'refused' ? failure.fields.message : failure.reason;
+    return this.#failure === null ? '' : failureWords(this.#failure);
   }
 
   /** For those who were waiting when it happened: the server's own error where there is one. */
   reportForWaiters(): ErrorReport {
-    const failure = this.#failure;
-    if (failure?.kind !== 'refused') return errors.connectFailed(this.words);
-    return fatalReport(failure.fields);
+    return this.#failure === null ? errors.connectFailed('') : failureReport(this.#failure);
   }
 
   /** For those who come while it lasts: that it is an old error, and which. */
@@ -63,4 +59,13 @@ export class ServerHealth {
     const { sqlstate } = this.reportForWaiters();
     return { ...errors.serverUnavailable(this.words), sqlstate };
   }
+}
+
+export function failureWords(failure: ServerFailure): string {
+  return failure.kind === 'refused' ? failure.fields.message : failure.reason;
+}
+
+/** The server's own error where there is one. */
+export function failureReport(failure: ServerFailure): ErrorReport {
+  return failure.kind === 'refused' ? fatalReport(failure.fields) : errors.connectFailed(failure.reason);
 }

@@ -37,9 +37,9 @@ export class ServerLists {
     return sum;
   }
 
-  /** Those that have logged in and are not on their way out. */
+  /** Those that have logged in, are not on their way out, and come back to the pool. */
   get alive(): number {
-    return this.total - this.in('connecting').size - this.in('closing').size;
+    return this.total - this.count('connecting', 'closing', 'dedicated');
   }
 
   *[Symbol.iterator](): Generator<ServerConnection> {

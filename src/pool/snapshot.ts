@@ -253,7 +253,8 @@ export function snapshotPools({ pools, dropped, budget, config, nowMs }: PoolSou
 }
 
 function snapshotPool(pool: Pool, nowMs: number): PoolSnapshot {
-  const { settings, cancels, clients, waiting, loginWaiting } = pool;
+  const { settings, cancels, clients, loginWaiting } = pool;
+  const waiting = pool.waiting.size + pool.dedicated.waiting.size;
   return {
     database: pool.databaseName,
     user: pool.userName,
@@ -261,8 +262,8 @@ function snapshotPool(pool: Pool, nowMs: number): PoolSnapshot {
     size: settings.poolSize,
     minSize: settings.minPoolSize,
     reserveSize: settings.reservePoolSize,
-    activeClients: clients - waiting.size,
-    waitingClients: waiting.size + loginWaiting.size,
+    activeClients: clients - waiting,
+    waitingClients: waiting + loginWaiting.size,
     activeCancels: cancels.active,
     waitingCancels: cancels.waiting,
     servers: countByState(pool),
@@ -274,10 +275,11 @@ function snapshotPool(pool: Pool, nowMs: number): PoolSnapshot {
   };
 }
 
-/** In both lists the first is the one that came first. */
-function oldestWaiter({ waiting, loginWaiting }: Pool, nowMs: number): number {
+/** In each list the first is the one that came first. */
+function oldestWaiter({ waiting, dedicated, loginWaiting }: Pool, nowMs: number): number {
   const [login] = loginWaiting;
-  return nowMs - Math.min(nowMs, waiting.first?.waitingSinceMs ?? nowMs, login?.acceptedAtMs ?? nowMs);
+  const sinceMs = [waiting.first?.waitingSinceMs, dedicated.waiting.first?.waitingSinceMs, login?.acceptedAtMs];
+  return nowMs - Math.min(nowMs, ...sinceMs.map((ms) => ms ?? nowMs));
 }
 
 function countByState({ servers }: Pool): Record<OpenServerState, number> {

@@ -111,6 +111,8 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   /** PostgreSQL has closed its side. */
   #peerGone = false;
   #lent = false;
+  /** It was sent a Terminate by `terminate`: its end is no surprise. */
+  #terminated = false;
 
   // What the chunk that is being read has brought about; it happens when all its bytes have been judged.
   #readingChunk = false;
@@ -160,6 +162,21 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.#state = to;
     this.times.moved(atMs);
     this.#options.owner.onServerMoved(this, to);
+  }
+
+  // Serving one client for good
+
+  /** It has just logged in, and answers `holder` alone until one of them ends. */
+  dedicate(holder: ServerHolder): void {
+    this.#holder = holder;
+    this.become('dedicated');
+    this.uses++;
+  }
+
+  /** The holder of a dedicated server has said Terminate: what was asked before is answered, then the server ends. */
+  terminate(): void {
+    this.#terminated = true;
+    this.wire.send(client.TERMINATE_MESSAGE);
   }
 
   // Serving a client
@@ -355,7 +372,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     const midMessage = this.#framer.midForward;
     const holder = this.#leave(reason);
     if (running) this.needCancel();
-    else if (!connecting) this.send(client.TERMINATE_MESSAGE);
+    else if (!connecting && !this.#terminated) this.send(client.TERMINATE_MESSAGE);
     if (this.#reached) this.wire.end();
     else this.wire.destroy();
     this.#tellLoss(holder, connecting, { kind: 'unreachable', reason: reason.replaceAll('_', ' ') }, midMessage);
@@ -467,7 +484,8 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   onEnd(): void {
     this.#peerGone = true;
     if (this.#state === 'closing') this.wire.destroy();
-    else this.#lose(this.#replies.fatal === null ? 'eof' : 'fatal_error', 'server closed the connection');
+    else if (this.#replies.fatal !== null) this.#lose('fatal_error', 'server closed the connection');
+    else this.#lose(this.#terminated ? 'unneeded' : 'eof', 'server closed the connection');
   }
 
   onClosed(error: Error | null): void {

@@ -25,6 +25,8 @@ export interface ServerCredentials {
   readonly database: string;
   /** What we can answer the server's question with; null if nothing is known. */
   readonly secret: Secret | null;
+  /** What the startup packet says besides. */
+  readonly startup?: ReadonlyMap<string, string>;
 }
 
 /** Why a login failed. */
@@ -82,13 +84,10 @@ export class ServerLogin {
 
   /** Asks for protocol 3 in the version `minor`, and takes an older one. */
   start(minor: number): void {
-    const { user, database } = this.#credentials;
+    const { user, database, startup } = this.#credentials;
     this.#askedMinor = minor;
     this.#listener.sendLogin(
-      client.startupMessage(minor, [
-        ['user', user],
-        ['database', database],
-      ]),
+      client.startupMessage(minor, [['user', user], ['database', database], ...(startup ?? [])]),
     );
   }
 

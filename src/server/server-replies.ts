@@ -69,6 +69,7 @@ export class ServerReplies implements MessageHandler {
 
   onHeader(code: number, bodyLength: number, buffer: Buffer, bodyAt: number, end: number): Verdict {
     if (this.#server.isLoggingIn) return bodyLength <= MAX_FETCHED_BYTES ? FETCH : this.#break('out_of_sync');
+    if (this.#server.state === 'dedicated') return this.#relay(code, bodyLength, buffer, bodyAt, end);
     switch (code) {
       case type.READY_FOR_QUERY:
         return bodyLength !== 1 ? this.#break('out_of_sync') : end <= bodyAt ? MORE : this.#onReady(buffer[bodyAt]!);
@@ -108,6 +109,20 @@ export class ServerReplies implements MessageHandler {
     if (isOurs || ledger.nextIsNoted) return;
     const state = dirt.completed(tag);
     if (state !== null && holder !== null) this.#gapWanted = holder.onServerDirty(state);
+  }
+
+  /**
+   * The one client of a dedicated server gets everything. Of what it asks, the ledger has only what a ReadyForQuery ends:
+   * it tells whether the session stands between two requests, and cannot tell more about replication's COPY.
+   */
+  #relay(code: number, bodyLength: number, buffer: Buffer, bodyAt: number, end: number): Verdict {
+    if (code === type.ERROR_RESPONSE && bodyLength <= MAX_FETCHED_BYTES) return FETCH;
+    if (code !== type.READY_FOR_QUERY || bodyLength !== 1) return FORWARD;
+    if (end <= bodyAt) return MORE;
+    this.#server.ledger.reply(code);
+    this.#server.status = buffer[bodyAt]!;
+    this.#server.readyCount++;
+    return FLUSH;
   }
 
   onRun(buffer: Buffer, from: number, to: number, own: boolean): void {
@@ -174,7 +189,12 @@ export class ServerReplies implements MessageHandler {
 
   #onError(buffer: Buffer, bodyAt: number, bodyEnd: number): Verdict {
     const fields = parseErrorFields(buffer, bodyAt, bodyEnd);
-    const { ledger, holder } = this.#server;
+    const { ledger, holder, state } = this.#server;
+    if (state === 'dedicated') {
+      if (isFatal(fields)) this.fatal = fields;
+      this.fatalForwarded = this.fatal !== null;
+      return FORWARD;
+    }
     const ordinal = ledger.substitutesGone;
     const destination = ledger.reply(type.ERROR_RESPONSE, fields);
     if (isFatal(fields)) {

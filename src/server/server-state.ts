@@ -11,6 +11,8 @@ export type ServerState =
   | 'testing'
   /** Answers one client. */
   | 'linked'
+  /** Belongs to one client (replication) until either of them ends; nobody else ever gets it. */
+  | 'dedicated'
   /** Its client has left it in the middle of something, which is brought to an end. */
   | 'recovering'
   /** Clean, but a cancel for it is still on its way and must hit nobody else. */
@@ -27,6 +29,7 @@ export const SERVER_STATES: readonly ServerState[] = [
   'idle',
   'testing',
   'linked',
+  'dedicated',
   'recovering',
   'cancelling',
   'resetting',
@@ -35,11 +38,12 @@ export const SERVER_STATES: readonly ServerState[] = [
 ];
 
 const MOVES: Readonly<Record<ServerState, readonly ServerState[]>> = {
-  connecting: ['preparing', 'idle', 'closing', 'closed'],
+  connecting: ['preparing', 'idle', 'dedicated', 'closing', 'closed'],
   preparing: ['idle', 'linked', 'recovering', 'closing', 'closed'],
   idle: ['testing', 'preparing', 'linked', 'closing', 'closed'],
   testing: ['idle', 'closing', 'closed'],
   linked: ['recovering', 'resetting', 'cancelling', 'idle', 'closing', 'closed'],
+  dedicated: ['closing', 'closed'],
   recovering: ['resetting', 'cancelling', 'idle', 'closing', 'closed'],
   cancelling: ['resetting', 'idle', 'closing', 'closed'],
   resetting: ['cancelling', 'idle', 'closing', 'closed'],

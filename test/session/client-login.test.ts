@@ -84,8 +84,8 @@ describe('startup packets', () => {
     ['protocol 2', '0A000', packet(int32(131_072))],
     ['protocol 4', '0A000', packet(int32(4 << 16))],
     ['code 8', '0A000', packet(int32(8))],
-    ['replication', '0A000', startup('user', 'app', 'replication', 'database')],
-    ['replication by number', '0A000', startup('user', 'app', 'replication', '1')],
+    ['replication that is no boolean', '22023', startup('user', 'app', 'replication', 'maybe')],
+    ['the same without a user', '22023', startup('replication', 'maybe')],
     ['a database that does not exist', '3D000', startup('user', 'app', 'database', 'none')],
   ])('%s: %s', (_what, code, bytes) => {
     const { client } = attempt(bytes);

@@ -9,9 +9,9 @@ import { parseSecret } from '../../src/auth/secret.ts';
 import type { SecretSource } from '../../src/auth/secret-source.ts';
 import type { ClientCloseReason, ServerCloseReason } from '../../src/base/close-reason.ts';
 import { errors } from '../../src/base/errors.ts';
+import type { Client } from '../../src/client/client.ts';
 import { ClientLogin, type LoginContext } from '../../src/client/client-login.ts';
 import { ClientRegistry } from '../../src/client/client-registry.ts';
-import type { ClientSession } from '../../src/client/client-session.ts';
 import type { Config } from '../../src/config/config.ts';
 import { configFromObject } from '../../src/config/load-config.ts';
 import { Resolver } from '../../src/net/resolver.ts';
@@ -219,7 +219,7 @@ export class SessionBench {
   }
 
   /** What the pooler knows about a client of a test. */
-  sessionOf(client: SessionClient): ClientSession {
+  sessionOf(client: SessionClient): Client {
     for (const session of this.registry.clients) {
       if (session.options.wire.remotePort === client.port) return session;
     }

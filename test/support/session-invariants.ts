@@ -15,11 +15,13 @@ export function checkStep(bench: SessionBench): void {
   }
   for (const client of bench.registry.clients) {
     const { state, server } = client;
-    const holds = server !== null && server.holder === client;
-    if (state === 'linked' && !(holds && server.state === 'linked')) fail('a linked client does not hold its server');
+    const holds = server !== null && (server.holder as unknown) === client;
+    const isItsOwn = holds && (server.state === 'linked' || server.state === 'dedicated');
+    if (state === 'linked' && !isItsOwn) fail('a linked client does not hold its server');
     if (state === 'idle' && server !== null) fail('an idle client has a server');
     if (server !== null && !holds) fail('a client has a server that somebody else holds');
-    if (state === 'waiting' && server === null && client.list === null) fail('a client waits where nobody looks');
+    const isQueued = 'list' in client && client.list !== null;
+    if (state === 'waiting' && server === null && !isQueued) fail('a client waits where nobody looks');
     if (state === 'closed') fail('a closed client is still registered');
     const isHeldForNothing = state === 'linked' && client.options.wire.holding && server?.ledger.idle === true;
     if (isHeldForNothing) fail('a client is held, although its server owes nothing');
@@ -30,7 +32,8 @@ function checkLists(pool: Pool): void {
   for (const state of SERVER_STATES) {
     for (const server of pool.servers.in(state)) {
       if (server.state !== state) fail(`a server that is ${server.state} is in the list of ${state}`);
-      if (state === 'linked' && server.holder === null) fail('a linked server has no holder');
+      const needsHolder = state === 'linked' || state === 'dedicated';
+      if (needsHolder && server.holder === null) fail(`a server that is ${state} has no holder`);
       if (state === 'idle' && server.holder !== null) fail('an idle server has a holder');
       if (state === 'idle' && !server.ledger.idle) fail('an idle server owes something');
       if (state === 'idle' && server.status !== 0x49) fail('an idle server is inside a transaction');

@@ -17,6 +17,9 @@ interface Program {
 /** Languages by their whole path: the first one in the PATH may be another, which knows nothing of Debian's packages. */
 const PROGRAMS = {
   psql: { file: 'psql', probe: ['psql', '--version'] },
+  pg_basebackup: { file: 'pg_basebackup', probe: ['pg_basebackup', '--version'] },
+  pg_receivewal: { file: 'pg_receivewal', probe: ['pg_receivewal', '--version'] },
+  pg_recvlogical: { file: 'pg_recvlogical', probe: ['pg_recvlogical', '--version'] },
   pgbench: { file: 'pgbench', probe: ['pgbench', '--version'] },
   psycopg: { file: '/usr/bin/python3', probe: ['/usr/bin/python3', '-c', 'import psycopg'] },
   asyncpg: { file: '/usr/bin/python3', probe: ['/usr/bin/python3', '-c', 'import asyncpg'] },

@@ -18,6 +18,7 @@ export const handMadePool: PoolSnapshot = {
     idle: 4,
     testing: 8,
     linked: 16,
+    dedicated: 512,
     recovering: 32,
     cancelling: 64,
     resetting: 128,

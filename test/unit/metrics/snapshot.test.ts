@@ -129,7 +129,7 @@ describe('pools', () => {
   it('count servers by state', () => {
     const { pool, snapshot } = house();
     const app = pool('app', 'alice');
-    const states: readonly ServerState[] = ['idle', 'idle', 'linked', 'closing', 'testing', 'cancelling'];
+    const states = ['idle', 'idle', 'linked', 'dedicated', 'closing', 'testing', 'cancelling'] as const;
     for (const state of states) putServer(app, state);
     expect(snapshot().pools[0]?.servers).toEqual({
       connecting: 0,
@@ -137,6 +137,7 @@ describe('pools', () => {
       idle: 2,
       testing: 1,
       linked: 1,
+      dedicated: 1,
       recovering: 0,
       cancelling: 1,
       resetting: 0,

@@ -4,7 +4,7 @@ import { assertServerMove, SERVER_STATES, type ServerState } from '../../../src/
 
 /** `any → closing (lease still held) → closed` is added below. */
 const DESIGN: Readonly<Partial<Record<ServerState, readonly ServerState[]>>> = {
-  connecting: ['preparing', 'idle'],
+  connecting: ['preparing', 'idle', 'dedicated'],
   idle: ['testing', 'preparing', 'linked'],
   testing: ['idle'],
   preparing: ['linked', 'idle', 'recovering'],

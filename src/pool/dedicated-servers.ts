@@ -1,0 +1,205 @@
+/**
+ * Server connections that belong to one client each and are never used again: who waits for one, and which is whose.
+ * They count in the pool's size and in all budgets as others do, but a login with a client's own startup parameters says
+ * nothing about those of the pool, so how it ends is told to that client alone.
+ */
+import type { ClientCloseReason } from '../base/close-reason.ts';
+import type { Environment, SocketAddress } from '../base/environment.ts';
+import type { ErrorReport } from '../base/errors.ts';
+import { LinkedList } from '../base/linked-list.ts';
+import type { Budget, BudgetScope, Lease } from '../server/lease.ts';
+import type { ServerConnection } from '../server/server-connection.ts';
+import type { ServerFailure } from '../server/server-holder.ts';
+import type { TrafficCounters } from '../server/traffic-counters.ts';
+import { Connector, type ConnectorOwner } from './connector.ts';
+import type { HostFinder } from './host-finder.ts';
+import type { LoginGate } from './login-gate.ts';
+import { failureReport, ServerHealth } from './server-health.ts';
+import { type DedicatedWaiter, firstSinceMs, type Waiter } from './waiter.ts';
+
+export interface DedicatedServersOptions {
+  readonly environment: Environment;
+  readonly budget: Budget;
+  readonly gate: LoginGate;
+  readonly finder: HostFinder;
+  readonly pool: DedicatedServersOwner;
+}
+
+/** The pool. */
+export interface DedicatedServersOwner {
+  readonly scopes: readonly BudgetScope[];
+  readonly traffic: TrafficCounters;
+  /** Who waits for a server that others may get afterwards. */
+  readonly waiting: LinkedList<Waiter>;
+  /** How many more connections the pool's size allows. */
+  room(): number;
+  /** By how many that grows when those that are on their way out have gone. */
+  readonly slotsComing: number;
+  /** See `Claimant`. */
+  reclaim(count: number): number;
+  open(
+    address: SocketAddress,
+    lease: Lease,
+    protocolMinor: number,
+    startup: ReadonlyMap<string, string>,
+  ): ServerConnection;
+}
+
+export class DedicatedServers implements ConnectorOwner {
+  /** Those without a server that has logged in. */
+  readonly waiting = new LinkedList<DedicatedWaiter>();
+  readonly scopes: readonly BudgetScope[];
+  readonly #environment: Environment;
+  readonly #pool: DedicatedServersOwner;
+  readonly #connector: Connector;
+  /** Every connection that was opened here, until it has closed, with the one who waits for its login. */
+  readonly #waiterOf = new Map<ServerConnection, DedicatedWaiter | null>();
+
+  constructor({ pool, ...options }: DedicatedServersOptions) {
+    this.#environment = options.environment;
+    this.#pool = pool;
+    this.scopes = pool.scopes;
+    // A health that never hears of a failure: each login is tried for its own sake.
+    this.#connector = new Connector({ ...options, health: new ServerHealth(), owner: this });
+  }
+
+  /** See `Connector`. */
+  get coming(): number {
+    return this.#connector.coming;
+  }
+
+  /** See `Connector`. */
+  get unopened(): number {
+    return this.#connector.unopened;
+  }
+
+  owns(server: ServerConnection): boolean {
+    return this.#waiterOf.has(server);
+  }
+
+  /** A server that has become free has to go: its slot is what the one needs who has waited longest of all. */
+  get isNext(): boolean {
+    // Every transaction that ends comes by here.
+    if (this.waiting.size === 0) return false;
+    if (this.#pool.room() > 0 || this.missing(this.coming) <= this.#pool.slotsComing) return false;
+    const next = this.#unserved();
+    return next !== null && next.waitingSinceMs <= firstSinceMs(this.#pool.waiting);
+  }
+
+  // For clients
+
+  /** A connection of its own for `waiter`, who hears of it. */
+  request(waiter: DedicatedWaiter): void {
+    waiter.waitingSinceMs = this.#environment.now();
+    this.waiting.push(waiter);
+    this.grow();
+  }
+
+  /** `waiter` gives up, if it waits. */
+  leave(waiter: DedicatedWaiter): void {
+    if (waiter.list !== this.waiting) return;
+    this.waiting.remove(waiter);
+    for (const [server, its] of this.#waiterOf) {
+      if (its !== waiter) continue;
+      this.#waiterOf.set(server, null);
+      this.#connector.abandon(server);
+      server.close('unneeded');
+    }
+    this.#connector.shrink();
+  }
+
+  // For the pool
+
+  /** Starts what is wanted and allowed; for what the pool's size forbids, idle servers make room. */
+  grow(): void {
+    if (this.waiting.size === 0) return;
+    this.#connector.grow();
+    if (this.#pool.room() <= 0) this.#pool.reclaim(this.missing(this.coming) - this.#pool.slotsComing);
+  }
+
+  /** See `Connector.succeeded`. */
+  loggedIn(server: ServerConnection): void {
+    const waiter = this.#waiterOf.get(server) ?? null;
+    this.#waiterOf.set(server, null);
+    if (waiter !== null) this.waiting.remove(waiter);
+    this.#connector.succeeded(server);
+    if (waiter === null) {
+      server.close('unneeded');
+      return;
+    }
+    const { traffic } = this.#pool;
+    traffic.waitMs += this.#environment.now() - waiter.waitingSinceMs;
+    traffic.assignments++;
+    waiter.onServer(server);
+  }
+
+  /** See `Connector.failed`. Who could not reach a server goes on to the next address, or hears it in `onUnreachable`. */
+  failed(server: ServerConnection, failure: ServerFailure): void {
+    const waiter = failure.kind === 'unreachable' ? null : (this.#waiterOf.get(server) ?? null);
+    this.#waiterOf.set(server, null);
+    if (waiter !== null) this.waiting.remove(waiter);
+    this.#connector.failed(server, failure);
+    waiter?.onNoServer(failureReport(failure), 'server_unavailable');
+  }
+
+  /** See `Connector.closed`. */
+  closed(server: ServerConnection, confirmed: boolean): boolean {
+    this.#waiterOf.delete(server);
+    return this.#connector.closed(server, confirmed);
+  }
+
+  /** Nothing is opened any more; who waits hears why. Connections that are there are the pool's to close. */
+  stop(report: ErrorReport, reason: ClientCloseReason): void {
+    this.#connector.stop();
+    for (const server of this.#waiterOf.keys()) this.#waiterOf.set(server, null);
+    for (let waiter = this.waiting.shift(); waiter !== null; waiter = this.waiting.shift()) {
+      waiter.onNoServer(report, reason);
+    }
+  }
+
+  // ConnectorOwner
+
+  onLease(lease: Lease): void {
+    this.#connector.granted(lease);
+  }
+
+  /** None of these is ever idle. */
+  idleSinceMs(): null {
+    return null;
+  }
+
+  reclaim(): number {
+    return 0;
+  }
+
+  missing(coming: number): number {
+    return this.waiting.size - coming;
+  }
+
+  room(): number {
+    return this.#pool.room();
+  }
+
+  open(address: SocketAddress, lease: Lease, protocolMinor: number): ServerConnection | null {
+    const waiter = this.#unserved();
+    if (waiter === null) return null;
+    const server = this.#pool.open(address, lease, protocolMinor, waiter.startup);
+    this.#waiterOf.set(server, waiter);
+    return server;
+  }
+
+  /** Whose try it was cannot be told, but all of them are for the same server. */
+  onUnreachable(failure: ServerFailure): void {
+    const waiter = this.#unserved();
+    if (waiter === null) return;
+    this.waiting.remove(waiter);
+    waiter.onNoServer(failureReport(failure), 'server_unavailable');
+  }
+
+  /** The first for whom no connection is being opened. */
+  #unserved(): DedicatedWaiter | null {
+    const served = new Set(this.#waiterOf.values());
+    for (const waiter of this.waiting) if (!served.has(waiter)) return waiter;
+    return null;
+  }
+}
