@@ -117,8 +117,11 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
         this.#wire.hold();
         return at;
       }
-      // Whoever reads now gets the rest of the chunk.
-      if (this.#state === 'over') return this.#wire.reader.onBytes(buffer, at, end, own);
+      if (this.#state === 'over') {
+        // Whoever reads now gets the rest of the chunk. After a cancel that is nobody.
+        const { reader } = this.#wire;
+        return reader === this ? end : reader.onBytes(buffer, at, end, own);
+      }
       const used = this.#state === 'startup' ? this.#onStartup(buffer, at, end) : this.#onPassword(buffer, at, end);
       if (used === at) return at;
       at = used;
