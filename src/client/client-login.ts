@@ -357,7 +357,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     if (this.#state === 'over') return;
     this.#state = 'over';
     this.#context.registry.endLogin(this);
-    this.#pool?.loginWaiting.delete(this);
+    this.#pool?.stopAwaiting(this);
   }
 
   #log(level: 'info' | 'error', fields: object, text: string): void {

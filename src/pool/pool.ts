@@ -158,6 +158,11 @@ export class Pool implements ServerOwner, ConnectorOwner {
     return null;
   }
 
+  /** `waiter` has got its parameters, or gives up. */
+  stopAwaiting(waiter: LoginWaiter): void {
+    if (this.loginWaiting.delete(waiter)) this.#connector.shrink();
+  }
+
   /** `waiter` gives up. */
   leave(waiter: Waiter): void {
     if (waiter.list !== this.waiting) return;
@@ -440,6 +445,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
       this.traffic.assignments++;
       waiter.onServer(server);
     }
+    this.#connector.shrink();
   }
 
   #onAddresses(host: string, addresses: readonly string[]): void {
