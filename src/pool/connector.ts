@@ -22,8 +22,10 @@ export interface ConnectorOptions {
 
 /** The pool. */
 export interface ConnectorOwner extends Claimant {
-  /** How many more connections somebody needs than `coming`. */
+  /** How many more connections somebody waits for than `coming`. */
   missing(coming: number): number;
+  /** Whether min_pool_size asks for more than there will be with `coming`. */
+  isBelowMinimum(coming: number): boolean;
   /** How many more the pool's size allows than it has. */
   room(): number;
   /** Opens a connection; it is reported to `succeeded`, or `failed` and then `closed`. */
@@ -54,11 +56,14 @@ export class Connector implements AttemptListener, GateVisitor {
   /** Starts as many connections as are missing, allowed, and not forbidden by an earlier failure. */
   grow(): void {
     const { environment, budget, health, owner } = this.#options;
-    while (!this.#stopped && owner.missing(this.coming) > 0 && owner.room() > this.#unopened) {
+    while (!this.#stopped && this.#isMissing && owner.room() > this.#unopened) {
       if (!health.mayTry(environment.now(), this.coming)) return;
-      const lease = budget.request(owner);
+      const isAwaited = owner.missing(this.coming) > 0;
+      const lease = isAwaited ? budget.request(owner) : budget.requestSpare(owner);
       if (lease !== null) this.#connect(lease);
-      else this.#claims++;
+      else if (isAwaited) this.#claims++;
+      // As in PgBouncer: min_pool_size takes what is free, and nothing from anybody.
+      else return;
     }
   }
 
@@ -145,10 +150,15 @@ export class Connector implements AttemptListener, GateVisitor {
     return this.coming - this.#attemptOf.size;
   }
 
+  get #isMissing(): boolean {
+    const { owner } = this.#options;
+    return owner.missing(this.coming) > 0 || owner.isBelowMinimum(this.coming);
+  }
+
   /** Uses `lease`, or gives it back if nobody needs it any more. */
   #connect(lease: Lease): void {
-    const { gate, finder, owner } = this.#options;
-    if (this.#stopped || owner.missing(this.coming) <= 0) {
+    const { gate, finder } = this.#options;
+    if (this.#stopped || !this.#isMissing) {
       lease.release();
     } else if (!gate.enter(this)) {
       this.#atGate.push(lease);

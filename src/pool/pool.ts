@@ -270,13 +270,15 @@ export class Pool implements ServerOwner, ConnectorOwner {
   }
 
   missing(coming: number): number {
-    const { waiting, servers, settings } = this;
+    const { waiting, servers } = this;
     let wanted = waiting.size - servers.count('testing', 'resetting');
     if (this.loginWaiting.size > 0 && servers.alive === 0) wanted = Math.max(wanted, 1);
-    if (settings.minPoolSize > 0 && (this.clients > 0 || this.database.user !== null)) {
-      wanted = Math.max(wanted, settings.minPoolSize - servers.alive);
-    }
     return wanted - coming;
+  }
+
+  isBelowMinimum(coming: number): boolean {
+    const isUsed = this.clients > 0 || this.database.user !== null;
+    return isUsed && this.servers.alive + coming < this.settings.minPoolSize;
   }
 
   room(): number {

@@ -39,6 +39,10 @@ export class ProcessBudget implements Budget {
     return null;
   }
 
+  requestSpare(claimant: Claimant): Lease | null {
+    return this.#take(claimant);
+  }
+
   withdraw(claimant: Claimant): void {
     const index = this.#queue.findLastIndex((claim) => claim.claimant === claimant);
     if (index >= 0) this.#queue.splice(index, 1);

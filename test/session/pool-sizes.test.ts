@@ -293,6 +293,21 @@ describe('min_pool_size', () => {
     expect(bench.postgres.backends).toBe(2);
   });
 
+  test('of two pools does not fit into a limit: what is free is taken, nobody is evicted', () => {
+    const bench = sessionBench(
+      { min_pool_size: 8, max_server_connections: 10 },
+      { databases: { one: 'host=10.0.0.1 user=one', two: 'host=10.0.0.1 user=two' } },
+    );
+    bench.advance(30_000);
+    expect(bench.postgres.sessions).toHaveLength(10);
+    // Who waits is another matter.
+    bench.expectServers('evicted');
+    const clients = Array.from({ length: 5 }, () => bench.client({ database: 'two' }));
+    expect(beginAll(clients)).toEqual([true, true, true, true, true]);
+    bench.advance(30_000);
+    expect(bench.postgres.sessions).toHaveLength(13);
+  });
+
   test('without a client is let go', () => {
     const { bench, clients } = scene(1, { pool_size: 5, min_pool_size: 2, server_idle_timeout: 10 });
     bench.expectServers('idle_timeout');
