@@ -50,6 +50,8 @@ export interface PoolOptions {
 
 /** After an unconfirmed close the backend is given this long to go before its slot counts as free. */
 const UNCONFIRMED_CLOSE_MS = 1000;
+/** A check that has not been answered for so long is not waited for: others are tried, or a new one opened. */
+const PROMPT_CHECK_MS = 1000;
 
 export class Pool implements ServerOwner, ConnectorOwner {
   readonly databaseName: string;
@@ -137,7 +139,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
   acquire(waiter: Waiter): ServerConnection | null {
     const { waiting, servers } = this;
     // Idle servers that were passed over are due for a check, one for each who waits; and who waits longer comes first.
-    if (waiting.size > 0 && servers.idle.size > 0 && servers.count('testing') <= waiting.size) this.#serve();
+    if (waiting.size > 0 && servers.idle.size > 0 && this.#promptChecks <= waiting.size) this.#serve();
     const server = waiting.size === 0 ? this.#takeIdle() : null;
     if (server !== null) {
       this.traffic.assignments++;
@@ -271,7 +273,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
 
   missing(coming: number): number {
     const { waiting, servers } = this;
-    let wanted = waiting.size - servers.count('testing', 'resetting');
+    let wanted = waiting.size - this.#promptChecks - servers.count('resetting');
     if (this.loginWaiting.size > 0 && servers.alive === 0) wanted = Math.max(wanted, 1);
     return wanted - coming;
   }
@@ -320,6 +322,8 @@ export class Pool implements ServerOwner, ConnectorOwner {
     const empty = this.clients === 0 && this.servers.total === 0;
     this.emptySinceMs = empty ? (this.emptySinceMs ?? nowMs) : null;
     this.#connector.grow();
+    // The checks that they were waiting for may have taken too long.
+    if (this.servers.idle.size > 0 && this.#promptChecks < this.waiting.size) this.#serve();
   }
 
   /** Whether `server` has lived for server_lifetime, and no other was closed for that too shortly before. */
@@ -390,21 +394,44 @@ export class Pool implements ServerOwner, ConnectorOwner {
     this.#connector.shrink();
   }
 
-  /** The next idle server, left in its list for its user to take; null if there is none that can be used at once. */
+  /**
+   * The next idle server, left in its list for its user to take; null if there is none that can be used at once. One that
+   * is due for a check gets it in passing.
+   */
   #takeIdle(): ServerConnection | null {
     const { idle } = this.servers;
-    const { serverRoundRobin, serverCheckDelayMs, serverCheckQuery } = this.#options.settings;
+    const { serverRoundRobin } = this.#options.settings;
     const server = serverRoundRobin ? idle.first : idle.last;
-    if (server === null || serverCheckQuery === '') return server;
-    const isTrusted =
-      serverCheckDelayMs === 0 ? server.isFresh : this.#tickMs - server.times.stateSinceMs < serverCheckDelayMs;
-    if (isTrusted) return server;
+    if (server === null || this.#isTrusted(server)) return server;
+    this.#check(server);
+    // Behind the last one used all have been idle for longer; in turn, the next may have been used.
+    if (serverRoundRobin) for (const other of idle) if (this.#isTrusted(other)) return other;
+    return null;
+  }
+
+  #isTrusted(server: ServerConnection): boolean {
+    const { serverCheckDelayMs, serverCheckQuery } = this.#options.settings;
+    if (serverCheckQuery === '') return true;
+    if (serverCheckDelayMs === 0) return server.isFresh;
+    return this.#tickMs - server.times.stateSinceMs < serverCheckDelayMs;
+  }
+
+  /** Checks under way whose answer can be expected. */
+  get #promptChecks(): number {
+    let count = 0;
+    for (const server of this.servers.in('testing')) {
+      if (this.#tickMs - server.times.stateSinceMs < PROMPT_CHECK_MS) count++;
+    }
+    return count;
+  }
+
+  #check(server: ServerConnection): void {
+    const { serverCheckQuery } = this.#options.settings;
     server.run('testing', serverCheckQuery === '<empty>' ? '' : serverCheckQuery, (error) => {
       server.isFresh = error === null && server.status === STATUS_IDLE;
       if (server.isFresh) this.#becomeIdle(server);
       else server.close('check_failed');
     });
-    return null;
   }
 
   #needsReset(server: ServerConnection): boolean {
