@@ -52,6 +52,12 @@ export class ConnectAttempt {
     });
   }
 
+  /** What was tried last did not work, and nothing more is tried. */
+  giveUp(): void {
+    this.stop();
+    if (this.#host !== null) this.#finder.failed(this.#host);
+  }
+
   stop(): void {
     this.#stopped = true;
   }

@@ -103,6 +103,8 @@ export class Connector implements AttemptListener, GateVisitor {
       attempt.next();
       return true;
     }
+    // Its host is not to be the next one's first choice again.
+    attempt.giveUp();
     this.#end(attempt);
     if (!this.#stopped) this.#options.owner.onUnreachable({ kind: 'unreachable', reason: attempt.reason });
     return false;

@@ -285,6 +285,21 @@ describe('several hosts', () => {
     expect(second.backends).toBe(2);
   });
 
+  test('with load_balance_hosts=disable one that accepts and then is silent is left for the next', () => {
+    const settings = { load_balance_hosts: 'disable', server_connect_timeout: 3, server_close_timeout: 1 };
+    const bench = scene({ ...settings, server_login_retry: 1 }, two);
+    bench.expectServers('connect_timeout');
+    bench.postgres.onStartup = (session) => {
+      session.ignoresEnd = true;
+    };
+    const second = bench.postgresAt('10.0.0.2');
+    expect(begin(bench).takeSummary()).toBe('');
+    bench.advance(6000);
+    expect(begin(bench).takeSummary()).toContain('Z(I)');
+    expect([bench.postgres.sessions.length, second.backends]).toEqual([1, 1]);
+    bench.advance(2000);
+  });
+
   test('the next one is tried when the first refuses, and nobody notices', () => {
     const bench = scene({}, two);
     bench.expectServers('connect_failed');
