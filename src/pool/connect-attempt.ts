@@ -7,7 +7,8 @@ import type { Lease } from '../server/lease.ts';
 import type { HostFinder } from './host-finder.ts';
 
 export interface AttemptListener {
-  onAddress(attempt: ConnectAttempt, address: SocketAddress): void;
+  /** To be tried: one of the addresses of `host`. */
+  onAddress(attempt: ConnectAttempt, address: SocketAddress, host: string): void;
   /** Nothing is left; `attempt.reason` is why. */
   onAttemptFailed(attempt: ConnectAttempt): void;
 }
@@ -34,8 +35,8 @@ export class ConnectAttempt {
   next(): void {
     if (this.#stopped) return;
     const address = this.#addresses.shift();
-    if (address !== undefined) {
-      this.#listener.onAddress(this, address);
+    if (address !== undefined && this.#host !== null) {
+      this.#listener.onAddress(this, address, this.#host);
       return;
     }
     if (this.#host !== null) this.#finder.failed(this.#host);

@@ -29,7 +29,7 @@ export interface ConnectorOwner extends Claimant {
   /** How many more the pool's size allows than it has. */
   room(): number;
   /** Opens a connection; it is reported to `succeeded`, or `failed` and then `closed`. */
-  open(address: SocketAddress, lease: Lease): ServerConnection;
+  open(address: SocketAddress, host: string, lease: Lease): ServerConnection;
   /** No address could be reached. */
   onUnreachable(failure: ServerFailure): void;
 }
@@ -137,8 +137,8 @@ export class Connector implements AttemptListener, GateVisitor {
     for (const lease of this.#atGate.splice(0)) this.#connect(lease);
   }
 
-  onAddress(attempt: ConnectAttempt, address: SocketAddress): void {
-    this.#attemptOf.set(this.#options.owner.open(address, attempt.lease), attempt);
+  onAddress(attempt: ConnectAttempt, address: SocketAddress, host: string): void {
+    this.#attemptOf.set(this.#options.owner.open(address, host, attempt.lease), attempt);
   }
 
   onAttemptFailed(attempt: ConnectAttempt): void {

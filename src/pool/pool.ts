@@ -294,11 +294,12 @@ export class Pool implements ServerOwner, ConnectorOwner {
     return poolSize + (useReserve ? reservePoolSize : 0) - this.servers.total - this.#uncertainSlots.size;
   }
 
-  open(address: SocketAddress, lease: Lease): ServerConnection {
+  open(address: SocketAddress, hostName: string, lease: Lease): ServerConnection {
     const { environment, keys, credentials, settings, unguessable } = this.#options;
     const server = new ServerConnection({
       environment,
       address,
+      hostName,
       credentials: credentials(),
       keys,
       lease,
@@ -478,12 +479,9 @@ export class Pool implements ServerOwner, ConnectorOwner {
   }
 
   #onAddresses(host: string, addresses: readonly string[]): void {
-    const { hosts } = this.database;
-    // With several names it is not known which of them an address came from.
-    if (hosts.length > 1) return;
     this.#options.log.info({ host, addresses }, 'server address changed');
     for (const server of this.servers) {
-      if (addresses.includes(server.address.host)) continue;
+      if (server.hostName !== host || addresses.includes(server.address.host)) continue;
       if (server.state === 'idle') server.close('address_changed');
       else server.closeWhenFree ??= 'address_changed';
     }

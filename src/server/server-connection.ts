@@ -27,6 +27,8 @@ import { SessionParameters, trackedIndex } from './session-parameters.ts';
 export interface ServerConnectionOptions {
   readonly environment: Environment;
   readonly address: SocketAddress;
+  /** The host, as configured, that the address belongs to. */
+  readonly hostName: string;
   readonly credentials: ServerCredentials;
   readonly keys: DerivedKeys;
   readonly lease: Lease;
@@ -45,6 +47,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   next: ServerConnection | null = null;
 
   readonly address: SocketAddress;
+  readonly hostName: string;
   readonly lease: Lease;
   readonly ledger = new ReplyLedger();
   readonly wire: Wire;
@@ -94,6 +97,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   constructor(options: ServerConnectionOptions) {
     this.#options = options;
     this.address = options.address;
+    this.hostName = options.hostName;
     this.lease = options.lease;
     this.times = new ServerTimes(options.environment, options.owner.traffic);
     this.#login = new ServerLogin(options.credentials, options.environment, options.keys, this);

@@ -382,6 +382,27 @@ describe('names', () => {
     expect(third.backends).toBe(1);
   });
 
+  test('of several hosts: a change drains the servers of that name only', async () => {
+    const bench = scene({ pool_size: 4 }, { databases: { app: 'host=a.example,b.example' } });
+    bench.expectServers('address_changed');
+    bench.environment.names.set('a.example', ['10.0.0.1']);
+    bench.environment.names.set('b.example', ['10.0.0.2']);
+    const second = bench.postgresAt('10.0.0.2');
+    const third = bench.postgresAt('10.0.0.3');
+    const alice = begin(bench);
+    await bench.settle();
+    const bob = bench.client();
+    alice.query('BEGIN');
+    bob.send(m.query('BEGIN'));
+    await bench.settle();
+    expect([bench.postgres.backends, second.backends]).toEqual([1, 1]);
+    for (const client of [alice, bob]) client.query('COMMIT');
+    bench.environment.names.set('a.example', ['10.0.0.3']);
+    bench.advance(61_000);
+    await bench.settle();
+    expect([bench.postgres.backends, second.backends, third.backends]).toEqual([0, 1, 0]);
+  });
+
   test('that do not exist are an error for who waits', async () => {
     const bench = scene({}, { databases: { app: 'host=nowhere.example' } });
     const alice = begin(bench);

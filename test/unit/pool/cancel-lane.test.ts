@@ -18,6 +18,7 @@ function setUp(limit: number) {
     const server = new ServerConnection({
       environment,
       address: { host: '10.0.0.1', port: 5432 },
+      hostName: '10.0.0.1',
       credentials: { user: 'app', database: 'app', secret: null },
       keys,
       lease: { release: () => {} },
