@@ -80,6 +80,8 @@ export class Pool implements ServerOwner, ConnectorOwner {
   #parameters: ReadonlyMap<string, string> | null = null;
   /** Closed without PostgreSQL having closed its side. */
   readonly #uncertainSlots = new Set<ServerConnection>();
+  /** Those that run connect_query: on their way still, though they have logged in. */
+  readonly #introducing = new Set<ServerConnection>();
   #lastLifetimeCloseMs = 0;
   #stopWatching: (() => void)[] = [];
   /** What everybody is told since the pool serves no more. */
@@ -192,7 +194,9 @@ export class Pool implements ServerOwner, ConnectorOwner {
       this.#becomeIdle(server);
       return;
     }
+    this.#introducing.add(server);
     server.run('preparing', connectQuery, (error) => {
+      this.#introducing.delete(server);
       // As in PgBouncer: said, and otherwise ignored.
       if (error !== null) this.#log('warn', server, `connect_query failed: ${error.message}`);
       if (server.status === STATUS_IDLE) {
@@ -236,6 +240,9 @@ export class Pool implements ServerOwner, ConnectorOwner {
 
   onServerMoved(server: ServerConnection, to: ServerState): void {
     this.servers.move(server, to);
+    if (to === 'closing' && this.#introducing.delete(server) && this.#stopped === null) {
+      this.#fail({ kind: 'unreachable', reason: 'connection lost during connect_query' });
+    }
     // It may have been on trial for somebody who can have another one.
     if (to === 'closing' && this.waiting.size > 0 && this.servers.idle.size > 0) this.#serve();
   }
@@ -273,7 +280,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
 
   missing(coming: number): number {
     const { waiting, servers } = this;
-    let wanted = waiting.size - this.#promptChecks - servers.count('resetting');
+    let wanted = waiting.size - this.#promptChecks - this.#introducing.size - servers.count('resetting');
     if (this.loginWaiting.size > 0 && servers.alive === 0) wanted = Math.max(wanted, 1);
     return wanted - coming;
   }
