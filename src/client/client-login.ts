@@ -236,6 +236,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.#authenticator = new Authenticator({
       authType: config.settings.authType,
       userName,
+      scramIterations: config.settings.scramIterations,
       source: secrets,
       keys,
       environment,
