@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { DerivedKeys } from './auth/derived-keys.ts';
 import { parseUserList, type UserList } from './auth/user-list.ts';
-import type { Environment } from './base/environment.ts';
+import type { Environment, Timer } from './base/environment.ts';
 import { errors } from './base/errors.ts';
 import { createLogger, type Logger } from './base/logger.ts';
 import { ClientLogin, type LoginContext } from './client/client-login.ts';
@@ -83,6 +83,7 @@ export class Pooler {
   readonly #metrics: MetricsServer | null;
   #state: PoolerSnapshot['state'] = 'starting';
   #closing: Promise<void> | null = null;
+  #shutdownTimer: Timer | null = null;
 
   /** Builds everything and opens nothing; see `createPooler`. */
   constructor(config: Config, overrides: PoolerOverrides) {
@@ -207,6 +208,7 @@ export class Pooler {
   /** PgBouncer's SHUTDOWN WAIT_FOR_CLIENTS: accepts nothing more; resolves when the last client has left by itself. */
   async waitForClients(): Promise<void> {
     await this.#stopListening();
+    this.#limitShutdown();
     await this.#settled(
       () => this.#registry.clients.size + this.#registry.logins.size + this.#registry.entering.size === 0,
     );
@@ -219,6 +221,7 @@ export class Pooler {
    */
   async waitForServers(): Promise<void> {
     await this.#stopListening();
+    this.#limitShutdown();
     this.#router.stop(errors.serverShuttingDown(), 'shutdown');
     await this.#settled(() => [...this.#router.pools].every((pool) => pool.servers.total === 0));
     await this.close({ timeoutMs: 0 });
@@ -271,6 +274,13 @@ export class Pooler {
     await Promise.all(this.#listeners.map((listener) => listener.close()));
   }
 
+  /** Whoever is waited for is cut after shutdown_timeout. */
+  #limitShutdown(): void {
+    const { shutdownTimeoutMs } = this.config.settings;
+    if (shutdownTimeoutMs === 0) return;
+    this.#shutdownTimer ??= this.#environment.startTimer(shutdownTimeoutMs, () => void this.close({ timeoutMs: 0 }));
+  }
+
   async #drain(): Promise<void> {
     const closed = this.#stopListening();
     const report = errors.shuttingDown();
@@ -279,6 +289,7 @@ export class Pooler {
     for (const client of this.#registry.clients) client.drain(report);
     await closed;
     await this.#settled(() => this.#isEmpty());
+    this.#shutdownTimer?.cancel();
     this.#janitor.stop();
     this.#resolver.close();
     this.#eventLoopLag.stop();
