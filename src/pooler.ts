@@ -245,7 +245,7 @@ export class Pooler {
         await listener.listen();
       } catch (error) {
         // A machine without IPv6 is no reason not to serve IPv4, unless IPv6 was asked for by name.
-        if (host === '::' && listenAddr.includes('*') && this.#listeners.length > 0) {
+        if (host === '::' && listenAddr.includes('*') && isWithoutIpv6(error)) {
           this.log.warn({ error: String(error) }, 'IPv6 is not available');
           continue;
         }
@@ -324,4 +324,9 @@ function readUserList(path: string | null, log: Logger): UserList {
   const users = parseUserList(path === null ? '' : readFileSync(path, 'utf8'));
   for (const { line, message } of users.problems) log.warn({ file: path, line }, message);
   return users;
+}
+
+function isWithoutIpv6(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : null;
+  return code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL';
 }

@@ -1,14 +1,30 @@
 /** Starting and stopping the whole pooler on real sockets, without a PostgreSQL. */
-import { onTestFinished, test } from 'vitest';
-import { createPooler, type Pooler } from '../../src/pooler.ts';
+import { createServer, type ListenOptions, type Server } from 'node:net';
+import { expect, onTestFinished, test } from 'vitest';
+import { configFromObject } from '../../src/config/load-config.ts';
+import { Listener } from '../../src/net/listener.ts';
+import { createPooler, Pooler } from '../../src/pooler.ts';
 import { TcpClient } from '../support/corpus/tcp-client.ts';
 import { RecordingLogger } from '../support/recording-logger.ts';
 
-async function start(settings: Readonly<Record<string, unknown>>): Promise<Pooler> {
-  const pooler = await createPooler(
-    { pgbouncer: { listen_port: 0, ...settings }, databases: { app: 'host=127.0.0.1 port=1' } },
-    { log: new RecordingLogger() },
-  );
+type Settings = Readonly<Record<string, unknown>>;
+
+function configuration(settings: Settings): object {
+  return { pgbouncer: { listen_port: 0, ...settings }, databases: { app: 'host=127.0.0.1 port=1' } };
+}
+
+/** Resolves to the port. */
+async function listen(server: Server, options: ListenOptions): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    server.on('error', reject);
+    server.listen(options, resolve);
+  });
+  const address = server.address();
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}
+
+async function start(settings: Settings): Promise<Pooler> {
+  const pooler = await createPooler(configuration(settings), { log: new RecordingLogger() });
   onTestFinished(() => pooler.close({ timeoutMs: 0 }));
   return pooler;
 }
@@ -19,4 +35,30 @@ test('shutdown_timeout ends the wait for clients', async () => {
   await pooler.waitForClients();
   await silent.rest();
   await silent.drop();
+});
+
+test('with listen_addr * a port that is taken on IPv6 only is no missing IPv6: nothing starts', async () => {
+  const other = createServer();
+  onTestFinished(() => void other.close());
+  const port = await listen(other, { host: '::', port: 0, ipv6Only: true });
+  await expect(start({ listen_addr: '*', listen_port: port })).rejects.toMatchObject({ code: 'EADDRINUSE' });
+  const again = createServer();
+  onTestFinished(() => void again.close());
+  expect(await listen(again, { host: '0.0.0.0', port })).toBe(port);
+});
+
+test('with listen_addr * a machine without IPv6 serves IPv4', async () => {
+  const { listen: real } = Listener.prototype;
+  onTestFinished(() => {
+    Listener.prototype.listen = real;
+  });
+  const pooler = new Pooler(configFromObject(configuration({ listen_addr: '*' })), { log: new RecordingLogger() });
+  onTestFinished(() => pooler.close({ timeoutMs: 0 }));
+  let calls = 0;
+  Listener.prototype.listen = async function listenOnIpv4() {
+    if (++calls > 1) throw Object.assign(new Error('no IPv6'), { code: 'EAFNOSUPPORT' });
+    await real.call(this);
+  };
+  await pooler.start();
+  expect(pooler.addresses).toEqual([{ host: '0.0.0.0', port: expect.any(Number) }]);
 });
