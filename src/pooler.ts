@@ -89,7 +89,7 @@ export class Pooler {
   constructor(config: Config, overrides: PoolerOverrides) {
     const { settings } = config;
     this.config = config;
-    this.log = overrides.log ?? createLogger(settings.logLevel);
+    this.log = overrides.log ?? createLogger(settings.logLevel, settings.logFormat);
     this.#sockets = new SocketFactory({
       direct: overrides.directIo ?? true,
       poison: overrides.poisonReads ?? false,
@@ -205,8 +205,14 @@ export class Pooler {
     return this.#closing;
   }
 
-  /** PgBouncer's SHUTDOWN WAIT_FOR_CLIENTS: accepts nothing more; resolves when the last client has left by itself. */
+  /**
+   * PgBouncer's SHUTDOWN WAIT_FOR_CLIENTS: accepts nothing more (after shutdown_delay, in which a load balancer learns
+   * of it); resolves when the last client has left by itself.
+   */
   async waitForClients(): Promise<void> {
+    this.#state = 'draining';
+    const openUntilMs = this.#environment.now() + this.config.settings.shutdownDelayMs;
+    await this.#settled(() => this.#closing !== null || this.#environment.now() >= openUntilMs);
     await this.#stopListening();
     this.#limitShutdown();
     await this.#settled(

@@ -76,7 +76,6 @@ describe('query_wait_notify', () => {
 });
 
 describe('query_timeout', () => {
-
   test('counts for each query of a pipeline by itself', () => {
     const { bench, alice, postgres } = scene({ query_timeout: 5 });
     alice.send(...Array.from({ length: 5 }, () => m.query('SLEEP')));

@@ -1,6 +1,6 @@
 /** Starting and stopping the whole pooler on real sockets, without a PostgreSQL. */
 import { createServer, type ListenOptions, type Server } from 'node:net';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { configFromObject } from '../../src/config/load-config.ts';
 import { Listener } from '../../src/net/listener.ts';
 import { createPooler, Pooler } from '../../src/pooler.ts';
@@ -48,17 +48,30 @@ test('with listen_addr * a port that is taken on IPv6 only is no missing IPv6: n
 });
 
 test('with listen_addr * a machine without IPv6 serves IPv4', async () => {
-  const { listen: real } = Listener.prototype;
-  onTestFinished(() => {
-    Listener.prototype.listen = real;
-  });
+  const listening = vi.spyOn(Listener.prototype, 'listen');
+  onTestFinished(() => listening.mockRestore());
   const pooler = new Pooler(configFromObject(configuration({ listen_addr: '*' })), { log: new RecordingLogger() });
   onTestFinished(() => pooler.close({ timeoutMs: 0 }));
-  let calls = 0;
-  Listener.prototype.listen = async function listenOnIpv4() {
-    if (++calls > 1) throw Object.assign(new Error('no IPv6'), { code: 'EAFNOSUPPORT' });
-    await real.call(this);
-  };
+  const noIpv6 = Object.assign(new Error('no IPv6'), { code: 'EAFNOSUPPORT' });
+  const real = listening.getMockImplementation();
+  listening.mockImplementationOnce(real!).mockRejectedValueOnce(noIpv6);
   await pooler.start();
   expect(pooler.addresses).toEqual([{ host: '0.0.0.0', port: expect.any(Number) }]);
+});
+
+test('shutdown_delay: not ready any more, but clients are still let in for a while', async () => {
+  const pooler = await start({ shutdown_delay: 0.2 });
+  const done = pooler.waitForClients();
+  expect(pooler.snapshot().state).toBe('draining');
+  const client = await TcpClient.connect(pooler.address);
+  await client.drop();
+  await done;
+  await expect(TcpClient.connect(pooler.address)).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+});
+
+test('shutdown_delay does not keep a close waiting', async () => {
+  const pooler = await start({ shutdown_delay: 3600 });
+  const done = pooler.waitForClients();
+  await pooler.close();
+  await done;
 });
