@@ -24,6 +24,7 @@ import { CancelLane } from './cancel-lane.ts';
 import { CanonicalValues } from './canonical-values.ts';
 import { Connector, type ConnectorOwner } from './connector.ts';
 import { HostFinder } from './host-finder.ts';
+import { IdlePicker } from './idle-picker.ts';
 import type { LoginGate } from './login-gate.ts';
 import { ServerHealth } from './server-health.ts';
 import { ServerLists } from './server-lists.ts';
@@ -50,8 +51,6 @@ export interface PoolOptions {
 
 /** After an unconfirmed close the backend is given this long to go before its slot counts as free. */
 const UNCONFIRMED_CLOSE_MS = 1000;
-/** A check that has not been answered for so long is not waited for: others are tried, or a new one opened. */
-const PROMPT_CHECK_MS = 1000;
 
 export class Pool implements ServerOwner, ConnectorOwner {
   readonly databaseName: string;
@@ -77,6 +76,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
   readonly #options: PoolOptions;
   readonly #finder: HostFinder;
   readonly #connector: Connector;
+  readonly #idle: IdlePicker;
   #parameters: ReadonlyMap<string, string> | null = null;
   /** Closed without PostgreSQL having closed its side. */
   readonly #uncertainSlots = new Set<ServerConnection>();
@@ -86,16 +86,16 @@ export class Pool implements ServerOwner, ConnectorOwner {
   #stopWatching: (() => void)[] = [];
   /** What everybody is told since the pool serves no more. */
   #stopped: ErrorReport | null = null;
-  /** The time of the last tick: exact enough for how long a server was idle. */
-  #tickMs: number;
 
   constructor(options: PoolOptions) {
     const { environment, database, poolSettings, resolver } = options;
     this.#options = options;
     this.databaseName = options.databaseName;
     this.userName = options.userName;
-    this.#tickMs = environment.now();
-    this.emptySinceMs = this.#tickMs;
+    this.emptySinceMs = environment.now();
+    this.#idle = new IdlePicker(options.settings, this.servers, this.emptySinceMs, (server) =>
+      this.#becomeIdle(server),
+    );
     this.cancels = new CancelLane(environment, poolSettings.poolSize);
     this.#finder = new HostFinder(resolver, {
       hosts: database.hosts,
@@ -141,8 +141,8 @@ export class Pool implements ServerOwner, ConnectorOwner {
   acquire(waiter: Waiter): ServerConnection | null {
     const { waiting, servers } = this;
     // Idle servers that were passed over are due for a check, one for each who waits; and who waits longer comes first.
-    if (waiting.size > 0 && servers.idle.size > 0 && this.#promptChecks <= waiting.size) this.#serve();
-    const server = waiting.size === 0 ? this.#takeIdle() : null;
+    if (waiting.size > 0 && servers.idle.size > 0 && this.#idle.promptChecks <= waiting.size) this.#serve();
+    const server = waiting.size === 0 ? this.#idle.next() : null;
     if (server !== null) {
       this.traffic.assignments++;
       return server;
@@ -280,7 +280,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
 
   missing(coming: number): number {
     const { waiting, servers } = this;
-    let wanted = waiting.size - this.#promptChecks - this.#introducing.size - servers.count('resetting');
+    let wanted = waiting.size - this.#idle.promptChecks - this.#introducing.size - servers.count('resetting');
     if (this.loginWaiting.size > 0 && servers.alive === 0) wanted = Math.max(wanted, 1);
     return wanted - coming;
   }
@@ -326,12 +326,12 @@ export class Pool implements ServerOwner, ConnectorOwner {
 
   /** `nowMs` is the time of this tick. Opens what is missing: for waiters, reserve, and min_pool_size. */
   tick(nowMs: number): void {
-    this.#tickMs = nowMs;
+    this.#idle.tick(nowMs);
     const empty = this.clients === 0 && this.servers.total === 0;
     this.emptySinceMs = empty ? (this.emptySinceMs ?? nowMs) : null;
     this.#connector.grow();
     // The checks that they were waiting for may have taken too long.
-    if (this.servers.idle.size > 0 && this.#promptChecks < this.waiting.size) this.#serve();
+    if (this.servers.idle.size > 0 && this.#idle.promptChecks < this.waiting.size) this.#serve();
   }
 
   /** Whether `server` has lived for server_lifetime, and no other was closed for that too shortly before. */
@@ -402,46 +402,6 @@ export class Pool implements ServerOwner, ConnectorOwner {
     this.#connector.shrink();
   }
 
-  /**
-   * The next idle server, left in its list for its user to take; null if there is none that can be used at once. One that
-   * is due for a check gets it in passing.
-   */
-  #takeIdle(): ServerConnection | null {
-    const { idle } = this.servers;
-    const { serverRoundRobin } = this.#options.settings;
-    const server = serverRoundRobin ? idle.first : idle.last;
-    if (server === null || this.#isTrusted(server)) return server;
-    this.#check(server);
-    // Behind the last one used all have been idle for longer; in turn, the next may have been used.
-    if (serverRoundRobin) for (const other of idle) if (this.#isTrusted(other)) return other;
-    return null;
-  }
-
-  #isTrusted(server: ServerConnection): boolean {
-    const { serverCheckDelayMs, serverCheckQuery } = this.#options.settings;
-    if (serverCheckQuery === '') return true;
-    if (serverCheckDelayMs === 0) return server.isFresh;
-    return this.#tickMs - server.times.stateSinceMs < serverCheckDelayMs;
-  }
-
-  /** Checks under way whose answer can be expected. */
-  get #promptChecks(): number {
-    let count = 0;
-    for (const server of this.servers.in('testing')) {
-      if (this.#tickMs - server.times.stateSinceMs < PROMPT_CHECK_MS) count++;
-    }
-    return count;
-  }
-
-  #check(server: ServerConnection): void {
-    const { serverCheckQuery } = this.#options.settings;
-    server.run('testing', serverCheckQuery === '<empty>' ? '' : serverCheckQuery, (error) => {
-      server.isFresh = error === null && server.status === STATUS_IDLE;
-      if (server.isFresh) this.#becomeIdle(server);
-      else server.close('check_failed');
-    });
-  }
-
   #needsReset(server: ServerConnection): boolean {
     const { serverResetQuery, serverResetQueryAlways } = this.#options.settings;
     if (serverResetQuery === '' || server.state === 'preparing') return false;
@@ -475,7 +435,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
   #serve(): void {
     const nowMs = this.#options.environment.now();
     for (let waiter = this.waiting.first; waiter !== null; waiter = this.waiting.first) {
-      const server = this.#takeIdle();
+      const server = this.#idle.next();
       if (server === null) break;
       this.waiting.remove(waiter);
       this.traffic.waitMs += nowMs - waiter.waitingSinceMs;
