@@ -97,7 +97,10 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const site: Site = { directory, data: join(directory, 'data'), user, programs };
   const created = await ensureData(site, options);
   const ignoredPid = created ? null : await clearLeftover(site);
-  await writeFile(join(directory, 'pg_hba.conf'), hbaFile(options));
+  const hba = join(directory, 'pg_hba.conf');
+  await writeFile(hba, hbaFile(options));
+  // Our umask may keep others from reading it.
+  await handOver(hba, user);
   await writeFile(join(directory, 'owner.pid'), `${process.pid}\n`);
 
   for (let tries = 1; ; tries++) {

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { DerivedKeys } from './auth/derived-keys.ts';
 import { parseUserList, type UserList } from './auth/user-list.ts';
-import type { Environment } from './base/environment.ts';
+import type { Environment, Timer } from './base/environment.ts';
 import { errors } from './base/errors.ts';
 import { createLogger, type Logger } from './base/logger.ts';
 import { ClientLogin, type LoginContext } from './client/client-login.ts';
@@ -84,12 +84,13 @@ export class Pooler {
   readonly #metrics: MetricsServer | null;
   #state: PoolerSnapshot['state'] = 'starting';
   #closing: Promise<void> | null = null;
+  #shutdownTimer: Timer | null = null;
 
   /** Builds everything and opens nothing; see `createPooler`. */
   constructor(config: Config, overrides: PoolerOverrides) {
     const { settings } = config;
     this.config = config;
-    this.log = overrides.log ?? createLogger(settings.logLevel);
+    this.log = overrides.log ?? createLogger(settings.logLevel, settings.logFormat);
     this.#sockets = new SocketFactory({
       direct: overrides.directIo ?? true,
       poison: overrides.poisonReads ?? false,
@@ -208,9 +209,16 @@ export class Pooler {
     return this.#closing;
   }
 
-  /** PgBouncer's SHUTDOWN WAIT_FOR_CLIENTS: accepts nothing more; resolves when the last client has left by itself. */
+  /**
+   * PgBouncer's SHUTDOWN WAIT_FOR_CLIENTS: accepts nothing more (after shutdown_delay, in which a load balancer learns
+   * of it); resolves when the last client has left by itself.
+   */
   async waitForClients(): Promise<void> {
+    this.#state = 'draining';
+    const openUntilMs = this.#environment.now() + this.config.settings.shutdownDelayMs;
+    await this.#settled(() => this.#closing !== null || this.#environment.now() >= openUntilMs);
     await this.#stopListening();
+    this.#limitShutdown();
     await this.#settled(
       () => this.#registry.clients.size + this.#registry.logins.size + this.#registry.entering.size === 0,
     );
@@ -223,6 +231,7 @@ export class Pooler {
    */
   async waitForServers(): Promise<void> {
     await this.#stopListening();
+    this.#limitShutdown();
     this.#router.stop(errors.serverShuttingDown(), 'shutdown');
     await this.#settled(() => [...this.#router.pools].every((pool) => pool.servers.total === 0));
     await this.close({ timeoutMs: 0 });
@@ -246,7 +255,7 @@ export class Pooler {
         await listener.listen();
       } catch (error) {
         // A machine without IPv6 is no reason not to serve IPv4, unless IPv6 was asked for by name.
-        if (host === '::' && listenAddr.includes('*') && this.#listeners.length > 0) {
+        if (host === '::' && listenAddr.includes('*') && isWithoutIpv6(error)) {
           this.log.warn({ error: String(error) }, 'IPv6 is not available');
           continue;
         }
@@ -275,6 +284,13 @@ export class Pooler {
     await Promise.all(this.#listeners.map((listener) => listener.close()));
   }
 
+  /** Whoever is waited for is cut after shutdown_timeout. */
+  #limitShutdown(): void {
+    const { shutdownTimeoutMs } = this.config.settings;
+    if (shutdownTimeoutMs === 0) return;
+    this.#shutdownTimer ??= this.#environment.startTimer(shutdownTimeoutMs, () => void this.close({ timeoutMs: 0 }));
+  }
+
   async #drain(): Promise<void> {
     const closed = this.#stopListening();
     const report = errors.shuttingDown();
@@ -283,6 +299,7 @@ export class Pooler {
     for (const client of this.#registry.clients) client.drain(report);
     await closed;
     await this.#settled(() => this.#isEmpty());
+    this.#shutdownTimer?.cancel();
     this.#janitor.stop();
     this.#resolver.close();
     this.#eventLoopLag.stop();
@@ -317,4 +334,9 @@ function readUserList(path: string | null, log: Logger): UserList {
   const users = parseUserList(path === null ? '' : readFileSync(path, 'utf8'));
   for (const { line, message } of users.problems) log.warn({ file: path, line }, message);
   return users;
+}
+
+function isWithoutIpv6(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : null;
+  return code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL';
 }

@@ -14,14 +14,7 @@ import { timingSafeEqual } from 'node:crypto';
 import type { Environment } from '../base/environment.ts';
 import type { DerivedKeys } from './derived-keys.ts';
 import { parsePasswordMessage, parseSaslInitialResponse } from './password-message.ts';
-import {
-  createNonce,
-  DEFAULT_SCRAM_ITERATIONS,
-  MAX_SCRAM_ITERATIONS,
-  SCRAM_SHA_256,
-  scramKeys,
-  sha256,
-} from './scram-messages.ts';
+import { createNonce, MAX_SCRAM_ITERATIONS, SCRAM_SHA_256, scramKeys, sha256 } from './scram-messages.ts';
 import { ScramServer, type ScramServerFailure } from './scram-server.ts';
 import { isUsable, type Md5Secret, md5Hash, md5Response, type ScramSecret, type Secret } from './secret.ts';
 import type { SecretSource } from './secret-source.ts';
@@ -67,6 +60,8 @@ export type AuthenticationStep =
 export interface AuthenticatorOptions {
   readonly authType: AuthType;
   readonly userName: string;
+  /** Of verifiers that are made from plain passwords, and of those that are made up for who has none. */
+  readonly scramIterations: number;
   readonly source: SecretSource;
   /** One for all authenticators of a process. */
   readonly keys: DerivedKeys;
@@ -203,7 +198,7 @@ export class Authenticator {
   async #checkPassword(password: Buffer | null): Promise<Move> {
     if (password === null) return refuse('malformed password message');
     if (password.length === 0) return refuse('empty password');
-    const { keys, userName } = this.#options;
+    const { keys, userName, scramIterations } = this.#options;
     const proof = this.#proof;
     if (proof?.kind === 'scram' && proof.iterations <= MAX_SCRAM_ITERATIONS) {
       return (await matchesVerifier(password, proof, keys)) ? accept([], proof, null) : this.#refuseProof();
@@ -215,7 +210,7 @@ export class Authenticator {
       return accept([], proof, null);
     }
     // Every refusal costs one derivation, whatever is stored, or nothing.
-    await keys.saltedPassword(password.toString(), keys.saltOf(userName), DEFAULT_SCRAM_ITERATIONS);
+    await keys.saltedPassword(password.toString(), keys.saltOf(userName), scramIterations);
     return this.#refuseProof();
   }
 
@@ -239,15 +234,15 @@ export class Authenticator {
   }
 
   #saslFirst(clientFirst: Buffer): Move | Promise<Move> {
-    const { keys, userName } = this.#options;
+    const { keys, userName, scramIterations } = this.#options;
     const proof = this.#proof;
     if (proof?.kind === 'scram') return this.#challenge(clientFirst, proof, false);
     if (proof?.kind === 'plain') {
-      const secret = keys.scramSecret(userName, proof.password, DEFAULT_SCRAM_ITERATIONS);
+      const secret = keys.scramSecret(userName, proof.password, scramIterations);
       return secret.then((derived) => this.#challenge(clientFirst, derived, false));
     }
     // Nobody, or an MD5 hash, from which no verifier can be made.
-    return this.#challenge(clientFirst, keys.mockSecret(userName, DEFAULT_SCRAM_ITERATIONS), true);
+    return this.#challenge(clientFirst, keys.mockSecret(userName, scramIterations), true);
   }
 
   #challenge(clientFirst: Buffer, secret: ScramSecret, doomed: boolean): Move {

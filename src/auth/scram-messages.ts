@@ -7,9 +7,6 @@ import type { Environment } from '../base/environment.ts';
 
 export const SCRAM_SHA_256 = 'SCRAM-SHA-256';
 
-/** PostgreSQL's default, and PgBouncer's. */
-export const DEFAULT_SCRAM_ITERATIONS = 4096;
-
 /**
  * The most iterations that anybody's message or secret can make us compute: about half a second of one thread. OWASP
  * asks for 600,000, which PostgreSQL 16 can be set to, so that the 100,000 of other drivers would be too few.

@@ -1,7 +1,10 @@
-/** The home of pino: one JSON object a line on standard output, with stable field names. */
+/** The home of pino: a line on standard output for each event, as a JSON object with stable field names or as text. */
 import { type DestinationStream, pino } from 'pino';
+import { TextLines } from './text-lines.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent';
+
+export type LogFormat = 'json' | 'text';
 
 export interface LogFields {
   readonly [field: string]: unknown;
@@ -15,7 +18,9 @@ export interface Logger {
   error(fields: LogFields, message: string): void;
 }
 
-export function createLogger(level: LogLevel, destination?: DestinationStream): Logger {
+export function createLogger(level: LogLevel, format: LogFormat = 'json', destination?: DestinationStream): Logger {
   const options = { level, base: null };
-  return destination === undefined ? pino(options) : pino(options, destination);
+  const out = destination ?? pino.destination(1);
+  if (format === 'json') return pino(options, out);
+  return pino({ ...options, timestamp: pino.stdTimeFunctions.isoTime }, new TextLines(out));
 }

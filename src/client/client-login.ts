@@ -122,8 +122,11 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
         this.#wire.hold();
         return at;
       }
-      // Whoever reads now gets the rest of the chunk.
-      if (this.#state === 'over') return this.#wire.reader.onBytes(buffer, at, end, own);
+      if (this.#state === 'over') {
+        // Whoever reads now gets the rest of the chunk. After a cancel that is nobody.
+        const { reader } = this.#wire;
+        return reader === this ? end : reader.onBytes(buffer, at, end, own);
+      }
       const used = this.#state === 'startup' ? this.#onStartup(buffer, at, end) : this.#onPassword(buffer, at, end);
       if (used === at) return at;
       at = used;
@@ -245,6 +248,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.#authenticator = new Authenticator({
       authType: config.settings.authType,
       userName,
+      scramIterations: config.settings.scramIterations,
       source: secrets,
       keys,
       environment,
@@ -391,7 +395,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     if (this.#state === 'over') return;
     this.#state = 'over';
     this.#context.registry.endLogin(this);
-    this.#pool?.loginWaiting.delete(this);
+    this.#pool?.stopAwaiting(this);
   }
 
   #log(level: 'info' | 'error', fields: object, text: string): void {

@@ -262,6 +262,9 @@ const operation = [
   setting('log_level', 'logLevel', choice(['debug', 'info', 'warn', 'error']), 'info').documented(
     'The least serious lines that are logged.',
   ),
+  setting('log_format', 'logFormat', choice(['json', 'text']), 'json').documented(
+    'Form of a line in the log: a JSON object, or text as PgBouncer writes it.',
+  ),
   setting('log_connections', 'logConnections', boolean, true).documented('Logs each login.'),
   setting('log_disconnections', 'logDisconnections', boolean, true).documented(
     'Logs each end of a connection with its reason.',
@@ -281,6 +284,9 @@ const operation = [
   ),
   setting('shutdown_timeout', 'shutdownTimeoutMs', duration(), 0).documented(
     'Seconds that a shutdown waits for clients before it disconnects them; 0 means no limit.',
+  ),
+  setting('shutdown_delay', 'shutdownDelayMs', duration(), 0).documented(
+    'Seconds after SIGTERM in which clients are still let in, while /readyz already says no; 0 means none.',
   ),
 ] as const;
 

@@ -2,11 +2,12 @@
 import { quote } from './config-tree.ts';
 import { nearestName } from './nearest-name.ts';
 import { type SectionName, sections } from './settings.ts';
-import { libpqParameters, unsupportedSections, unsupportedSettings } from './unsupported-settings.ts';
+import { libpqParameters, plannedSettings, unsupportedSections, unsupportedSettings } from './unsupported-settings.ts';
 
 export function unknownSetting(key: string, section: SectionName): string {
   if (key === '<<') return 'YAML merge keys ("<<") are not supported';
   if (unsupportedSettings[section].has(key)) return `PgBouncer's setting ${quote(key)} is not supported yet`;
+  if (plannedSettings.has(key)) return `${quote(key)} is not supported yet`;
   if (section === 'databases' && libpqParameters.has(key)) {
     return `libpq's parameter ${quote(key)} is not supported here yet`;
   }

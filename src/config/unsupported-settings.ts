@@ -21,6 +21,9 @@ export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<strin
   users: new Set(),
 };
 
+/** Settings of ours that are planned, and that people may have read about. */
+export const plannedSettings = words('reload_on_change session_attach session_startup');
+
 export const unsupportedSections = words('peers');
 
 /** Parameters that people have in their URLs. Ignoring `sslmode=require` would send passwords in the clear. */

@@ -3,7 +3,7 @@
  * connection lives for a millisecond. This file is the way around them: libuv's handle of a TCP socket, used directly.
  *
  * It rests on names inside Node that are the same from Node 20 to 26. Where one is missing there is no binding, and
- * `StreamTransport` serves instead, in public API only; both run the same tests (`docs/decisions/0002-direct-sockets.md`).
+ * `StreamTransport` serves instead, in public API only; both run the same tests (`docs/decisions/0002-direct-handles.md`).
  */
 import { getSystemErrorName } from 'node:util';
 

@@ -1,6 +1,6 @@
 /**
  * Any socket of Node's, by its public stream interface: chunks come as `'data'` in memory of their own. It is what TLS
- * needs, and what plain sockets fall back to where `DirectWriter` does not work.
+ * needs, and what plain sockets fall back to where `SocketBinding` does not work.
  */
 import type { Socket } from 'node:net';
 import {

@@ -8,7 +8,9 @@ import type { ServerConnection } from '../server/server-connection.ts';
 
 interface Order {
   readonly server: ServerConnection;
-  readonly isWanted: () => boolean;
+  isWanted: () => boolean;
+  /** What it is to cancel: whatever runs until the next ReadyForQuery. */
+  readonly readyCount: number;
   readonly sinceMs: number;
 }
 
@@ -39,7 +41,16 @@ export class CancelLane {
   /** Cancels what `server` runs, as long as `isWanted` says so. Past all bounds the order is dropped. */
   start(server: ServerConnection, isWanted: () => boolean): void {
     if (server.cancelKey === null) return;
-    this.#queue.push({ server, isWanted, sinceMs: this.#environment.now() });
+    const { readyCount } = server;
+    // One place for each server, or an impatient client would push everybody else out.
+    const index = this.#queue.findIndex((order) => order.server === server);
+    const waiting = this.#queue[index];
+    if (waiting?.readyCount === readyCount) {
+      waiting.isWanted = isWanted;
+      return;
+    }
+    if (waiting !== undefined) this.#queue.splice(index, 1);
+    this.#queue.push({ server, isWanted, readyCount, sinceMs: this.#environment.now() });
     this.#advance();
     if (this.#queue.length > this.#limit * QUEUE_PER_SLOT) this.#queue.pop();
   }

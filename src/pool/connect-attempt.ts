@@ -8,7 +8,8 @@ import type { Lease } from '../server/lease.ts';
 import type { HostFinder } from './host-finder.ts';
 
 export interface AttemptListener {
-  onAddress(attempt: ConnectAttempt, address: SocketAddress): void;
+  /** To be tried: one of the addresses of `host`. */
+  onAddress(attempt: ConnectAttempt, address: SocketAddress, host: string): void;
   /** Nothing is left; `attempt.reason` is why. */
   onAttemptFailed(attempt: ConnectAttempt): void;
 }
@@ -45,8 +46,8 @@ export class ConnectAttempt {
     this.isRetry = this.#retry !== null;
     const address = this.#retry ?? this.#addresses.shift();
     this.#retry = null;
-    if (address !== undefined) {
-      this.#listener.onAddress(this, address);
+    if (address !== undefined && this.#host !== null) {
+      this.#listener.onAddress(this, address, this.#host);
       return;
     }
     if (this.#host !== null) this.#finder.failed(this.#host);
@@ -61,6 +62,12 @@ export class ConnectAttempt {
       else this.#addresses = [...result.addresses];
       this.next();
     });
+  }
+
+  /** What was tried last did not work, and nothing more is tried. */
+  giveUp(): void {
+    this.stop();
+    if (this.#host !== null) this.#finder.failed(this.#host);
   }
 
   stop(): void {

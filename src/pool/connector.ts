@@ -23,12 +23,17 @@ export interface ConnectorOptions {
 
 /** The pool, or the part of it that has servers for one client each. */
 export interface ConnectorOwner extends Claimant {
-  /** How many more connections somebody needs than `coming`. */
+  /** How many more connections somebody waits for than `coming`. */
   missing(coming: number): number;
+  /** Whether min_pool_size asks for more than there will be with `coming`. */
+  isBelowMinimum(coming: number): boolean;
   /** How many more the pool's size allows than it has or is about to have. */
   room(): number;
-  /** Opens a connection; it is reported to `succeeded`, or `failed` and then `closed`. Null if nobody needs it any more. */
-  open(address: SocketAddress, lease: Lease, protocolMinor: number): ServerConnection | null;
+  /**
+   * Opens a connection to an address of `host`; it is reported to `succeeded`, or `failed` and then `closed`. Null if
+   * nobody needs it any more.
+   */
+  open(address: SocketAddress, host: string, lease: Lease, protocolMinor: number): ServerConnection | null;
   /** No address could be reached. */
   onUnreachable(failure: ServerFailure): void;
 }
@@ -62,11 +67,14 @@ export class Connector implements AttemptListener, GateVisitor {
   /** Starts as many connections as are missing, allowed, and not forbidden by an earlier failure. */
   grow(): void {
     const { environment, budget, health, owner } = this.#options;
-    while (!this.#stopped && owner.missing(this.coming) > 0 && owner.room() > 0) {
+    while (!this.#stopped && this.#isMissing && owner.room() > 0) {
       if (!health.mayTry(environment.now(), this.coming)) return;
-      const lease = budget.request(owner);
+      const isAwaited = owner.missing(this.coming) > 0;
+      const lease = isAwaited ? budget.request(owner) : budget.requestSpare(owner);
       if (lease !== null) this.#connect(lease);
-      else this.#claims++;
+      else if (isAwaited) this.#claims++;
+      // As in PgBouncer: min_pool_size takes what is free, and nothing from anybody.
+      else return;
     }
   }
 
@@ -110,6 +118,8 @@ export class Connector implements AttemptListener, GateVisitor {
       attempt.next();
       return true;
     }
+    // Its host is not to be the next one's first choice again.
+    attempt.giveUp();
     this.#end(attempt);
     if (!this.#stopped) this.#options.owner.onUnreachable({ kind: 'unreachable', reason: attempt.reason });
     return false;
@@ -148,9 +158,9 @@ export class Connector implements AttemptListener, GateVisitor {
     for (const lease of this.#atGate.splice(0)) this.#connect(lease);
   }
 
-  onAddress(attempt: ConnectAttempt, address: SocketAddress): void {
+  onAddress(attempt: ConnectAttempt, address: SocketAddress, host: string): void {
     const minor = attempt.isRetry || this.#oldHosts.has(address.host) ? OLDEST_MINOR : NEWEST_MINOR;
-    const server = this.#options.owner.open(address, attempt.lease, minor);
+    const server = this.#options.owner.open(address, host, attempt.lease, minor);
     if (server !== null) {
       this.#attemptOf.set(server, attempt);
       return;
@@ -165,10 +175,15 @@ export class Connector implements AttemptListener, GateVisitor {
     this.#options.owner.onUnreachable({ kind: 'unreachable', reason: attempt.reason });
   }
 
+  get #isMissing(): boolean {
+    const { owner } = this.#options;
+    return owner.missing(this.coming) > 0 || owner.isBelowMinimum(this.coming);
+  }
+
   /** Uses `lease`, or gives it back if nobody needs it any more. */
   #connect(lease: Lease): void {
-    const { gate, finder, owner } = this.#options;
-    if (this.#stopped || owner.missing(this.coming) <= 0) {
+    const { gate, finder } = this.#options;
+    if (this.#stopped || !this.#isMissing) {
       lease.release();
     } else if (!gate.enter(this)) {
       this.#atGate.push(lease);

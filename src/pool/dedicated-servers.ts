@@ -39,6 +39,7 @@ export interface DedicatedServersOwner {
   reclaim(count: number): number;
   open(
     address: SocketAddress,
+    hostName: string,
     lease: Lease,
     protocolMinor: number,
     startup: ReadonlyMap<string, string>,
@@ -180,10 +181,14 @@ export class DedicatedServers implements ConnectorOwner {
     return this.#pool.room();
   }
 
-  open(address: SocketAddress, lease: Lease, protocolMinor: number): ServerConnection | null {
+  isBelowMinimum(): boolean {
+    return false;
+  }
+
+  open(address: SocketAddress, hostName: string, lease: Lease, protocolMinor: number): ServerConnection | null {
     const waiter = this.#unserved();
     if (waiter === null) return null;
-    const server = this.#pool.open(address, lease, protocolMinor, waiter.startup);
+    const server = this.#pool.open(address, hostName, lease, protocolMinor, waiter.startup);
     this.#waiterOf.set(server, waiter);
     return server;
   }

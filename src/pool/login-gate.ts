@@ -11,6 +11,7 @@ export class LoginGate {
   readonly #limit: number;
   readonly #waiting = new Set<GateVisitor>();
   #inside = 0;
+  #calling = false;
 
   constructor(limit: number) {
     this.#limit = limit;
@@ -26,12 +27,16 @@ export class LoginGate {
     return true;
   }
 
+  /** Calls who is waiting. One who fails at once leaves within the call: that is only counted, and the loop goes on. */
   leave(): void {
     this.#inside--;
+    if (this.#calling) return;
+    this.#calling = true;
     for (const visitor of this.#waiting) {
-      if (this.#inside >= this.#limit) return;
+      if (this.#inside >= this.#limit) break;
       this.#waiting.delete(visitor);
       visitor.onGateOpen();
     }
+    this.#calling = false;
   }
 }

@@ -27,6 +27,7 @@ import { CanonicalValues } from './canonical-values.ts';
 import { Connector, type ConnectorOwner } from './connector.ts';
 import { DedicatedServers, type DedicatedServersOwner } from './dedicated-servers.ts';
 import { HostFinder } from './host-finder.ts';
+import { IdlePicker } from './idle-picker.ts';
 import type { LoginGate } from './login-gate.ts';
 import { failureWords, ServerHealth } from './server-health.ts';
 import { ServerLists } from './server-lists.ts';
@@ -86,23 +87,26 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   readonly #options: PoolOptions;
   readonly #finder: HostFinder;
   readonly #connector: Connector;
+  readonly #idle: IdlePicker;
   #parameters: ReadonlyMap<string, string> | null = null;
   /** Closed without PostgreSQL having closed its side. */
   readonly #uncertainSlots = new Set<ServerConnection>();
+  /** Those that run connect_query: on their way still, though they have logged in. */
+  readonly #introducing = new Set<ServerConnection>();
   #lastLifetimeCloseMs = 0;
   #stopWatching: (() => void)[] = [];
   /** What everybody is told since the pool serves no more. */
   #stopped: ErrorReport | null = null;
-  /** The time of the last tick: exact enough for how long a server was idle. */
-  #tickMs: number;
 
   constructor(options: PoolOptions) {
     const { environment, database, poolSettings, resolver } = options;
     this.#options = options;
     this.databaseName = options.databaseName;
     this.userName = options.userName;
-    this.#tickMs = environment.now();
-    this.emptySinceMs = this.#tickMs;
+    this.emptySinceMs = environment.now();
+    this.#idle = new IdlePicker(options.settings, this.servers, this.emptySinceMs, (server) =>
+      this.#becomeIdle(server),
+    );
     this.cancels = new CancelLane(environment, poolSettings.poolSize);
     this.#finder = new HostFinder(resolver, {
       hosts: database.hosts,
@@ -154,8 +158,8 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   acquire(waiter: Waiter): ServerConnection | null {
     const { waiting, servers } = this;
     // Idle servers that were passed over are due for a check, one for each who waits; and who waits longer comes first.
-    if (waiting.size > 0 && servers.idle.size > 0 && servers.count('testing') <= waiting.size) this.#serve();
-    const server = waiting.size === 0 ? this.#takeIdle() : null;
+    if (waiting.size > 0 && servers.idle.size > 0 && this.#idle.promptChecks <= waiting.size) this.#serve();
+    const server = waiting.size === 0 ? this.#idle.next() : null;
     if (server !== null) {
       this.traffic.assignments++;
       return server;
@@ -179,6 +183,11 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   isPrepared(statement: PooledStatement): boolean {
     for (const server of this.servers) if (server.prepared.has(statement)) return true;
     return false;
+  }
+
+  /** `waiter` has got its parameters, or gives up. */
+  stopAwaiting(waiter: LoginWaiter): void {
+    if (this.loginWaiting.delete(waiter)) this.#connector.shrink();
   }
 
   /** `waiter` gives up. */
@@ -212,7 +221,9 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       this.#becomeIdle(server);
       return;
     }
+    this.#introducing.add(server);
     server.run('preparing', connectQuery, (error) => {
+      this.#introducing.delete(server);
       // As in PgBouncer: said, and otherwise ignored.
       if (error !== null) this.#log('warn', server, `connect_query failed: ${error.message}`);
       if (server.status === STATUS_IDLE) {
@@ -259,6 +270,9 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   onServerMoved(server: ServerConnection, to: ServerState): void {
     this.servers.move(server, to);
+    if (to === 'closing' && this.#introducing.delete(server) && this.#stopped === null) {
+      this.#fail({ kind: 'unreachable', reason: 'connection lost during connect_query' });
+    }
     // It may have been on trial for somebody who can have another one.
     if (to === 'closing' && this.waiting.size > 0 && this.servers.idle.size > 0) this.#serve();
   }
@@ -296,13 +310,15 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   }
 
   missing(coming: number): number {
-    const { waiting, servers, settings } = this;
-    let wanted = waiting.size - servers.count('testing', 'resetting');
+    const { waiting, servers } = this;
+    let wanted = waiting.size - this.#idle.promptChecks - this.#introducing.size - servers.count('resetting');
     if (this.loginWaiting.size > 0 && servers.alive === 0) wanted = Math.max(wanted, 1);
-    if (settings.minPoolSize > 0 && (this.clients > 0 || this.database.user !== null)) {
-      wanted = Math.max(wanted, settings.minPoolSize - servers.alive);
-    }
     return wanted - coming;
+  }
+
+  isBelowMinimum(coming: number): boolean {
+    const isUsed = this.clients > 0 || this.database.user !== null;
+    return isUsed && this.servers.alive + coming < this.settings.minPoolSize;
   }
 
   room(): number {
@@ -315,11 +331,18 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     return poolSize + (useReserve ? reservePoolSize : 0) - taken - soonTaken;
   }
 
-  open(address: SocketAddress, lease: Lease, protocolMinor: number, startup = NO_PARAMETERS): ServerConnection {
+  open(
+    address: SocketAddress,
+    hostName: string,
+    lease: Lease,
+    protocolMinor: number,
+    startup = NO_PARAMETERS,
+  ): ServerConnection {
     const { environment, keys, credentials, settings, unguessable, statements } = this.#options;
     const server = new ServerConnection({
       environment,
       address,
+      hostName,
       credentials: { ...credentials(), startup },
       keys,
       lease,
@@ -347,10 +370,12 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   /** `nowMs` is the time of this tick. Opens what is missing: for waiters, reserve, and min_pool_size. */
   tick(nowMs: number): void {
-    this.#tickMs = nowMs;
+    this.#idle.tick(nowMs);
     const empty = this.clients === 0 && this.servers.total === 0;
     this.emptySinceMs = empty ? (this.emptySinceMs ?? nowMs) : null;
     this.#grow();
+    // The checks that they were waiting for may have taken too long.
+    if (this.servers.idle.size > 0 && this.#idle.promptChecks < this.waiting.size) this.#serve();
   }
 
   /** Whether `server` has lived for server_lifetime, and no other was closed for that too shortly before. */
@@ -430,23 +455,6 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     this.#connector.shrink();
   }
 
-  /** The next idle server, left in its list for its user to take; null if there is none that can be used at once. */
-  #takeIdle(): ServerConnection | null {
-    const { idle } = this.servers;
-    const { serverRoundRobin, serverCheckDelayMs, serverCheckQuery } = this.#options.settings;
-    const server = serverRoundRobin ? idle.first : idle.last;
-    if (server === null || serverCheckQuery === '') return server;
-    const isTrusted =
-      serverCheckDelayMs === 0 ? server.isFresh : this.#tickMs - server.times.stateSinceMs < serverCheckDelayMs;
-    if (isTrusted) return server;
-    server.run('testing', serverCheckQuery === '<empty>' ? '' : serverCheckQuery, (error) => {
-      server.isFresh = error === null && server.status === STATUS_IDLE;
-      if (server.isFresh) this.#becomeIdle(server);
-      else server.close('check_failed');
-    });
-    return null;
-  }
-
   #isSpoilt({ dirt }: ServerConnection): boolean {
     return !dirt.isClean && dirt.isForGood && this.#undoesDirt;
   }
@@ -491,22 +499,20 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   #serve(): void {
     const nowMs = this.#options.environment.now();
     for (let waiter = this.waiting.first; waiter !== null; waiter = this.waiting.first) {
-      const server = this.#takeIdle();
+      const server = this.#idle.next();
       if (server === null) break;
       this.waiting.remove(waiter);
       this.traffic.waitMs += nowMs - waiter.waitingSinceMs;
       this.traffic.assignments++;
       waiter.onServer(server);
     }
+    this.#connector.shrink();
   }
 
   #onAddresses(host: string, addresses: readonly string[]): void {
-    const { hosts } = this.database;
-    // With several names it is not known which of them an address came from.
-    if (hosts.length > 1) return;
     this.#options.log.info({ host, addresses }, 'server address changed');
     for (const server of this.servers) {
-      if (addresses.includes(server.address.host)) continue;
+      if (server.hostName !== host || addresses.includes(server.address.host)) continue;
       if (server.state === 'idle') server.close('address_changed');
       else server.closeWhenFree ??= 'address_changed';
     }

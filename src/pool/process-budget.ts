@@ -22,6 +22,7 @@ export class ProcessBudget implements Budget {
   readonly #queue: Claim[] = [];
   /** By scope: connections that are being closed for the sake of the queue, whose leases have not come back. */
   readonly #returning = new Map<string, number>();
+  #granting = false;
 
   constructor(environment: Environment) {
     this.#environment = environment;
@@ -32,8 +33,14 @@ export class ProcessBudget implements Budget {
     const lease = this.#take(claimant);
     if (lease !== null) return lease;
     this.#queue.push({ claimant, sinceMs: this.#environment.now() });
-    this.#reclaim();
+    const scope = this.#fullScope(claimant);
+    // Those who came before have what can be had; without an idle connection the queue is not walked for each newcomer.
+    if (scope !== null && this.#longestIdle(scope, claimant) !== null) this.#reclaim();
     return null;
+  }
+
+  requestSpare(claimant: Claimant): Lease | null {
+    return this.#take(claimant);
   }
 
   withdraw(claimant: Claimant): void {
@@ -91,8 +98,13 @@ export class ProcessBudget implements Budget {
     }
   }
 
-  /** Serves the queue in order; a claim that is stopped by a limit of its own lets others pass. */
+  /**
+   * Serves the queue in order; a claim that is stopped by a limit of its own lets others pass. Who is granted something
+   * may give it back at once: that is only counted, and the loop that is under way goes on with it.
+   */
   #grant(): void {
+    if (this.#granting) return;
+    this.#granting = true;
     for (let i = 0; i < this.#queue.length; ) {
       const claim = this.#queue[i]!;
       const lease = this.#take(claim.claimant);
@@ -105,6 +117,7 @@ export class ProcessBudget implements Budget {
       // The claimant may have asked, released or withdrawn meanwhile.
       i = 0;
     }
+    this.#granting = false;
     this.#reclaim();
   }
 

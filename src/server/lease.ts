@@ -30,6 +30,8 @@ export interface Claimant {
 export interface Budget {
   /** A lease now, or null and `onLease` later, in the order of asking. */
   request(claimant: Claimant): Lease | null;
+  /** A lease now, or null and nothing later: nobody gives up anything for it. */
+  requestSpare(claimant: Claimant): Lease | null;
   /** Gives up one request that has not been answered. */
   withdraw(claimant: Claimant): void;
   /** Whether somebody who has waited for long needs what `claimant` is about to give to a waiter of its own. */

@@ -34,6 +34,8 @@ import type { StatementRegistry } from './statement-registry.ts';
 export interface ServerConnectionOptions {
   readonly environment: Environment;
   readonly address: SocketAddress;
+  /** The host, as configured, that the address belongs to. */
+  readonly hostName: string;
   readonly credentials: ServerCredentials;
   readonly keys: DerivedKeys;
   readonly lease: Lease;
@@ -68,6 +70,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   next: ServerConnection | null = null;
 
   readonly address: SocketAddress;
+  readonly hostName: string;
   readonly lease: Lease;
   readonly ledger = new ReplyLedger();
   readonly wire: Wire;
@@ -122,6 +125,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   constructor(options: ServerConnectionOptions) {
     this.#options = options;
     this.address = options.address;
+    this.hostName = options.hostName;
     this.lease = options.lease;
     this.prepared = new PreparedStatements(options.statements);
     this.times = new ServerTimes(options.environment, options.owner.traffic);

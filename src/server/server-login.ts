@@ -181,8 +181,15 @@ export class ServerLogin {
     if (this.#expected !== 'request') return this.#outOfOrder();
     const { secret, user } = this.#credentials;
     if (secret === null || secret.kind === 'scram') return this.#noPassword('MD5');
+    let response: string;
+    try {
+      response = md5Response(user, secret, salt);
+    } catch {
+      // OpenSSL in FIPS mode.
+      return this.#impossible('MD5 is not available on this platform');
+    }
     this.#expected = 'ok';
-    this.#listener.sendLogin(client.passwordMessage(md5Response(user, secret, salt)));
+    this.#listener.sendLogin(client.passwordMessage(response));
   }
 
   #startScram(mechanisms: readonly string[]): void {

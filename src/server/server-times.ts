@@ -55,14 +55,26 @@ export class ServerTimes {
 
   /** A client's request has ended with `status`; `owed` replies to others are still to come. */
   ready(status: number, owed: number): void {
-    if (owed === 0) this.answered(true);
+    const nowMs = owed === 0 ? this.#answeredNow() : this.#nextAsked();
     this.#traffic.queries++;
     if (status !== STATUS_IDLE) return;
     this.#traffic.transactions++;
     if (this.transactionSinceMs === 0) return;
     // In a pipeline the next transaction begins as soon as this one has ended.
-    const endedAtMs = owed === 0 ? this.answeredAtMs : this.#environment.now();
-    this.#traffic.transactionMs += endedAtMs - this.transactionSinceMs;
-    this.transactionSinceMs = owed === 0 ? 0 : endedAtMs;
+    this.#traffic.transactionMs += nowMs - this.transactionSinceMs;
+    this.transactionSinceMs = owed === 0 ? 0 : nowMs;
+  }
+
+  #answeredNow(): number {
+    this.answered(true);
+    return this.answeredAtMs;
+  }
+
+  /** In a pipeline the server turns to the next query as soon as this one has ended. */
+  #nextAsked(): number {
+    const nowMs = this.#environment.now();
+    this.#traffic.queryMs += nowMs - this.busySinceMs;
+    this.busySinceMs = nowMs;
+    return nowMs;
   }
 }

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import {
   type EmbeddedPostgres,
   type EmbeddedPostgresOptions,
@@ -100,6 +100,13 @@ describe('a start', () => {
     await postgres.stop();
     const open = await start({ hba: ['host all postgres samehost trust'] });
     expect(await query(open, 'select 1 as one')).toEqual([{ one: 1 }]);
+  });
+
+  it('works under a umask that leaves nothing to others', async () => {
+    const umask = process.umask(0o077);
+    onTestFinished(() => void process.umask(umask));
+    const postgres = await start({ directory: join(directory, 'strict') });
+    expect(await query(postgres, 'select 1 as one')).toEqual([{ one: 1 }]);
   });
 
   it('applies settings, and writes what PostgreSQL says to the log', async () => {

@@ -126,6 +126,11 @@ export class PoolerProcess {
     return this.#program.process.exitCode !== null || this.#program.process.signalCode !== null;
   }
 
+  /** What it has written to standard error. */
+  get stderr(): string {
+    return this.#program.stderr();
+  }
+
   async raw(): Promise<TcpClient> {
     return TcpClient.login(this, { user: 'dave', database: this.database });
   }

@@ -117,6 +117,17 @@ it('ends at once when nobody is there, for each of the signals', async () => {
   }
 });
 
+it('goes on after signals that PgBouncer knows and it does not yet, and says so', async () => {
+  const pool = await start();
+  const client = await pool.raw();
+  for (const signal of ['SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) {
+    pool.signal(signal);
+    while (!pool.log.some((line) => line.includes(`${signal} is not supported yet`))) await client.query('select 1');
+  }
+  expect(pool.stderr).toBe('');
+  await client.leave();
+});
+
 it('leaves no transaction in PostgreSQL when it is killed', async () => {
   const pool = await start();
   const client = await pool.raw();

@@ -140,6 +140,58 @@ describe('a claim that nobody needs any more', () => {
   });
 });
 
+/** Clients who all made a claim and were all served by the one server of their pool. */
+function servedByTheirOwn(waiters: number) {
+  const bench = limited(
+    2,
+    { max_server_connections: 2, pool_size: 0, max_client_conn: waiters + 10 },
+    { databases, manual: true },
+  );
+  const first = bench.client({ database: 'one' });
+  const second = bench.client({ database: 'two' });
+  first.query('BEGIN');
+  second.query('BEGIN');
+  const others = Array.from({ length: waiters }, () => bench.client({ database: 'one' }));
+  for (const other of others) other.send(m.query('SELECT x'));
+  bench.run();
+  first.query('COMMIT');
+  for (const other of others) expect(other.takeSummary()).toBe('T D(x) C(SELECT 1) Z(I)');
+  return { bench, first, second };
+}
+
+describe('a claim whose waiter got a server of its own pool', () => {
+  test('is withdrawn: it takes no server from another pool', () => {
+    const { bench, second } = servedByTheirOwn(3);
+    second.query('COMMIT');
+    bench.advance(2000);
+    expect(second.query('SELECT x')).toBe('T D(x) C(SELECT 1) Z(I)');
+    expect(bench.pool('two').closedServers.size).toBe(0);
+    bench.finish();
+  });
+
+  test('also if there are thousands', () => {
+    const { bench, second } = servedByTheirOwn(3000);
+    second.query('COMMIT');
+    bench.server(1).die('exit');
+    bench.run();
+    expect(bench.budget.inUse(bench.pool('one').scopes[2]!.key)).toBe(1);
+    expect(bench.pool('one').closedServers.size).toBe(0);
+    bench.expectServers('eof');
+    bench.finish();
+  });
+
+  test('also that of a login that has left', () => {
+    const bench = limited(1, { max_server_connections: 1 }, { databases });
+    const alice = bench.client({ database: 'one' });
+    alice.query('BEGIN');
+    connect(bench, 'app', 'two').vanish();
+    alice.query('COMMIT');
+    bench.advance(1000);
+    expect(alice.query('SELECT x')).toBe('T D(x) C(SELECT 1) Z(I)');
+    expect(bench.pool('one').closedServers.size).toBe(0);
+  });
+});
+
 describe('one PostgreSQL', () => {
   test('is the same hosts and port, or the same budget name; others have their own limit', () => {
     const bench = sessionBench(

@@ -327,7 +327,8 @@ describe('cancels are bounded', () => {
     for (const client of clients) client.query('SLEEP');
     for (let i = 0; i < 5; i++) for (const { key } of clients) cancel(bench, key);
     expect(bench.postgres.cancels).toHaveLength(2);
-    expect(bench.pool().cancels.waiting).toBe(8);
+    // However often one is asked for: one place for each server.
+    expect(bench.pool().cancels.waiting).toBe(2);
     for (const arrival of bench.postgres.cancels.slice(0, 2)) {
       arrival.deliver();
       arrival.close();
@@ -346,7 +347,7 @@ describe('cancels are bounded', () => {
     alice.query('SLEEP');
     for (let i = 0; i < 100; i++) cancel(bench, alice.key);
     expect(bench.pool().cancels.active).toBe(1);
-    expect(bench.pool().cancels.waiting).toBeLessThanOrEqual(10);
+    expect(bench.pool().cancels.waiting).toBe(1);
   });
 
   test('in time: one that cannot connect is given up, and the query runs on', () => {

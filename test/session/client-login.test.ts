@@ -77,6 +77,21 @@ describe('startup packets', () => {
     expect(client.isEnded).toBe(true);
   });
 
+  test('a cancel with bytes behind it is closed without a word, cut anywhere', () => {
+    const bytes = Buffer.concat([packet(int32(80_877_102), Buffer.alloc(8)), raw(0, 1, 2)]);
+    for (let cut = 1; cut <= bytes.length; cut++) {
+      const bench = sessionBench({}, { manual: true });
+      const client = bench.connect();
+      client.send(bytes.subarray(0, cut));
+      bench.run();
+      client.send(bytes.subarray(cut));
+      bench.run();
+      expect(client.chunks).toEqual([]);
+      expect(client.isEnded).toBe(true);
+      bench.finish();
+    }
+  });
+
   test.each([
     ['no user', '28000', startup('database', 'app')],
     ['an empty user', '28000', startup('user', '', 'database', 'app')],

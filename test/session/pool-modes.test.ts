@@ -206,6 +206,34 @@ describe('pool_mode per database and user', () => {
     expect([...bench.pool().servers.idle].every(({ status }) => status === 0x49)).toBe(true);
   });
 
+  test('a connect_query that is slow: its server is waited for, and no other one is opened', () => {
+    const bench = sessionBench({ pool_size: 5 }, { databases: { app: { host: '10.0.0.1', connect_query: 'SLEEP' } } });
+    const alice = bench.client();
+    expect(alice.query('SELECT a')).toBe('');
+    bench.advance(3000);
+    expect(bench.postgres.sessions).toHaveLength(1);
+    bench.server().finish();
+    bench.run();
+    expect(alice.takeSummary()).toBe('T D(a) C(SELECT 1) Z(I)');
+  });
+
+  test('a server that ends in its connect_query counts as one that cannot be had', () => {
+    const bench = sessionBench(
+      { pool_size: 5, server_login_retry: 15 },
+      { databases: { app: { host: '10.0.0.1', connect_query: 'SLEEP' } } },
+    );
+    bench.expectServers('eof');
+    bench.expectClients('server_unavailable');
+    bench.postgres.onStartup = (session) => {
+      session.login();
+      bench.environment.postWhenQuiet(() => session.die('exit'));
+    };
+    const alice = bench.client();
+    expect(alice.query('SELECT a')).toBe('E(08006)');
+    bench.advance(10_000);
+    expect(bench.postgres.sessions).toHaveLength(1);
+  });
+
   test('notices of a connect_query reach nobody', () => {
     const bench = sessionBench(
       { pool_size: 1 },

@@ -259,6 +259,48 @@ describe('while one server is checked', () => {
   });
 });
 
+/** Three idle servers that will be due for a check. */
+function checkedScene(settings: BenchSettings) {
+  const { bench, clients } = scene(3, { server_check_delay: 10, ...settings });
+  bench.expectServers('not_answering');
+  beginAll(clients);
+  for (const client of clients) client.query('COMMIT');
+  return { bench, client: clients[0]! };
+}
+
+describe('servers that do not answer the check', () => {
+  test('leave their waiter to a new one after a second', () => {
+    const { bench, client } = checkedScene({ pool_size: 4 });
+    bench.advance(11_000);
+    for (const session of bench.postgres.sessions) session.takeOver();
+    expect(client.query('SELECT a')).toBe('');
+    bench.advance(1500);
+    expect(client.takeSummary()).toBe('T D(a) C(SELECT 1) Z(I)');
+    bench.advance(20_000);
+    expect(bench.postgres.sessions.length).toBeLessThanOrEqual(5);
+  });
+
+  test('leave their waiter to the next idle one after a second', () => {
+    const { bench, client } = checkedScene({ pool_size: 3 });
+    bench.advance(11_000);
+    bench.server(2).takeOver();
+    bench.server(1).takeOver();
+    expect(client.query('SELECT a')).toBe('');
+    bench.advance(2500);
+    expect(client.takeSummary()).toBe('T D(a) C(SELECT 1) Z(I)');
+    expect(bench.postgres.sessions).toHaveLength(3);
+  });
+
+  test('are no reason to wait while one needs no check, with server_round_robin', () => {
+    const { bench, client } = checkedScene({ pool_size: 3, server_round_robin: true });
+    bench.advance(8000);
+    client.query('SELECT a');
+    bench.advance(3000);
+    bench.server(1).takeOver();
+    expect(client.query('SELECT b')).toBe('T D(b) C(SELECT 1) Z(I)');
+  });
+});
+
 describe('a server that dies while it is checked', () => {
   test('leaves its waiter to the next idle one', () => {
     const { bench, clients } = scene(2, { pool_size: 2, server_check_delay: 10 });
@@ -291,6 +333,21 @@ describe('min_pool_size', () => {
     const bench = sessionBench({ pool_size: 5, min_pool_size: 2 }, { databases: { app: 'host=10.0.0.1 user=app' } });
     bench.advance(400);
     expect(bench.postgres.backends).toBe(2);
+  });
+
+  test('of two pools does not fit into a limit: what is free is taken, nobody is evicted', () => {
+    const bench = sessionBench(
+      { min_pool_size: 8, max_server_connections: 10 },
+      { databases: { one: 'host=10.0.0.1 user=one', two: 'host=10.0.0.1 user=two' } },
+    );
+    bench.advance(30_000);
+    expect(bench.postgres.sessions).toHaveLength(10);
+    // Who waits is another matter.
+    bench.expectServers('evicted');
+    const clients = Array.from({ length: 5 }, () => bench.client({ database: 'two' }));
+    expect(beginAll(clients)).toEqual([true, true, true, true, true]);
+    bench.advance(30_000);
+    expect(bench.postgres.sessions).toHaveLength(13);
   });
 
   test('without a client is let go', () => {

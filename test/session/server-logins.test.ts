@@ -398,6 +398,21 @@ describe('several hosts', () => {
     expect(second.backends).toBe(2);
   });
 
+  test('with load_balance_hosts=disable one that accepts and then is silent is left for the next', () => {
+    const settings = { load_balance_hosts: 'disable', server_connect_timeout: 3, server_close_timeout: 1 };
+    const bench = scene({ ...settings, server_login_retry: 1 }, two);
+    bench.expectServers('connect_timeout');
+    bench.postgres.onStartup = (session) => {
+      session.ignoresEnd = true;
+    };
+    const second = bench.postgresAt('10.0.0.2');
+    expect(begin(bench).takeSummary()).toBe('');
+    bench.advance(6000);
+    expect(begin(bench).takeSummary()).toContain('Z(I)');
+    expect([bench.postgres.sessions.length, second.backends]).toEqual([1, 1]);
+    bench.advance(2000);
+  });
+
   test('the next one is tried when the first refuses, and nobody notices', () => {
     const bench = scene({}, two);
     bench.expectServers('connect_failed');
@@ -478,6 +493,27 @@ describe('names', () => {
     expect(bench.postgres.backends + second.backends).toBe(0);
     alice.query('SELECT a');
     expect(third.backends).toBe(1);
+  });
+
+  test('of several hosts: a change drains the servers of that name only', async () => {
+    const bench = scene({ pool_size: 4 }, { databases: { app: 'host=a.example,b.example' } });
+    bench.expectServers('address_changed');
+    bench.environment.names.set('a.example', ['10.0.0.1']);
+    bench.environment.names.set('b.example', ['10.0.0.2']);
+    const second = bench.postgresAt('10.0.0.2');
+    const third = bench.postgresAt('10.0.0.3');
+    const alice = begin(bench);
+    await bench.settle();
+    const bob = bench.client();
+    alice.query('BEGIN');
+    bob.send(m.query('BEGIN'));
+    await bench.settle();
+    expect([bench.postgres.backends, second.backends]).toEqual([1, 1]);
+    for (const client of [alice, bob]) client.query('COMMIT');
+    bench.environment.names.set('a.example', ['10.0.0.3']);
+    bench.advance(61_000);
+    await bench.settle();
+    expect([bench.postgres.backends, second.backends, third.backends]).toEqual([0, 1, 0]);
   });
 
   test('that do not exist are an error for who waits', async () => {

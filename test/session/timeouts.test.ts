@@ -76,6 +76,19 @@ describe('query_wait_notify', () => {
 });
 
 describe('query_timeout', () => {
+  test('counts for each query of a pipeline by itself', () => {
+    const { bench, alice, postgres } = scene({ query_timeout: 5 });
+    alice.send(...Array.from({ length: 5 }, () => m.query('SLEEP')));
+    bench.run();
+    for (let i = 0; i < 5; i++) {
+      bench.advance(3000);
+      postgres.finish();
+      bench.run();
+      expect(alice.takeSummary()).toMatch(/Z\(I\)$/);
+    }
+    const { queryMs, queries } = bench.pool().traffic;
+    expect([queries, queryMs]).toEqual([6, 15_000]);
+  });
   test('ends client and server when a statement runs too long; the query is cancelled', () => {
     const { bench, alice, bob, postgres } = scene({ query_timeout: 5 });
     bench.expectClients('query_timeout');

@@ -44,6 +44,7 @@ function createAuthenticator({ authType, secret, usualKind = 'plain', keys, envi
   const authenticator = new Authenticator({
     authType,
     userName: USER,
+    scramIterations: 5000,
     source: {
       usualKind,
       lookup: (userName) => {
@@ -180,7 +181,7 @@ describe('who is unknown', () => {
       challenges.push(step.request.data.toString());
     }
     const parts = challenges.map(
-      (challenge) => /^r=clientnonce([A-Za-z0-9+/]{24}),(s=[^,]{24},i=4096)$/.exec(challenge)!,
+      (challenge) => /^r=clientnonce([A-Za-z0-9+/]{24}),(s=[^,]{24},i=5000)$/.exec(challenge)!,
     );
     expect(new Set(parts.map((part) => part[2])).size).toBe(1);
     expect(new Set(parts.map((part) => part[1])).size).toBe(4);
@@ -364,7 +365,17 @@ describe('malformed messages', () => {
     };
     const bench = createAuthenticator({ authType: 'plain', secret });
     expect(await answerAll(bench)).toEqual({ outcome: 'refused', reason: 'no usable secret for this auth_type' });
-    expect(bench.environment.derivations).toMatchObject([{ iterations: 4096 }]);
+    expect(bench.environment.derivations).toMatchObject([{ iterations: 5000 }]);
+  });
+
+  test.each(['plain', 'md5', null] as const)('with %s as secret, SCRAM has scram_iterations', async (kind) => {
+    const secret = kind === null ? null : await secretOf(kind);
+    const bench = createAuthenticator({ authType: 'scram-sha-256', secret });
+    await answerAll(bench);
+    const challenges = bench.steps.flatMap((step) =>
+      step.outcome === 'continue' && step.request.type === 'saslContinue' ? [step.request.data.toString()] : [],
+    );
+    expect(challenges).toEqual([expect.stringMatching(/,i=5000$/)]);
   });
 });
 

@@ -19,6 +19,7 @@ function setUp(limit: number) {
     const server = new ServerConnection({
       environment,
       address: { host: '10.0.0.1', port: 5432 },
+      hostName: '10.0.0.1',
       credentials: { user: 'app', database: 'app', secret: null },
       keys,
       lease: { release: () => {} },
@@ -110,11 +111,26 @@ describe('the lane', () => {
 
   test('an unlimited pool has a limit here all the same, and so has the queue', () => {
     const { environment, connect, lane } = setUp(0);
-    const server = connect();
-    for (let i = 0; i < 5000; i++) lane.start(server, () => true);
+    for (let i = 0; i < 300; i++) lane.start(connect(), () => true);
     environment.run();
     expect(lane.active).toBe(20);
     expect(lane.waiting).toBe(200);
+  });
+
+  test('one server takes one place in the queue, for what was asked last', () => {
+    const { environment, postgres, connect, lane } = setUp(1);
+    const [first, second, third] = [connect(), connect(), connect()];
+    lane.start(first, () => true);
+    lane.start(second, () => false);
+    for (let i = 0; i < 1000; i++) lane.start(second, () => true);
+    lane.start(third, () => true);
+    environment.run();
+    expect(lane.waiting).toBe(2);
+    for (let i = 0; i < 2; i++) {
+      postgres.cancels[i]!.close();
+      environment.run();
+    }
+    expect(postgres.cancels.map(({ pid }) => pid)).toEqual([first, second, third].map(({ backendPid }) => backendPid));
   });
 
   test('a server without a key is left alone', () => {

@@ -9,6 +9,8 @@ export class FakeClaimant implements Claimant {
   /** Closed, but PostgreSQL has not confirmed it. */
   readonly closing: Lease[] = [];
   waiting = 0;
+  /** Whatever it had to wait for comes too late. */
+  releasesAtOnce = false;
   readonly name: string;
   /** What was granted, in order, over all claimants. */
   readonly #log: string[];
@@ -35,6 +37,10 @@ export class FakeClaimant implements Claimant {
 
   onLease(lease: Lease): void {
     this.waiting--;
+    if (this.releasesAtOnce) {
+      lease.release();
+      return;
+    }
     this.used.push(lease);
     this.#log.push(this.name);
   }

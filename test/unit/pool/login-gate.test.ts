@@ -57,3 +57,24 @@ describe('the gate', () => {
     expect(third.inside).toBe(1);
   });
 });
+
+describe('thousands of visitors', () => {
+  test('who leave as soon as they are in do not nest', () => {
+    const gate = new LoginGate(1);
+    let served = 0;
+    const first = new Visitor(gate);
+    first.want(1);
+    for (let i = 0; i < 20_000; i++) {
+      const visitor: GateVisitor = {
+        onGateOpen: () => {
+          if (!gate.enter(visitor)) return;
+          served++;
+          gate.leave();
+        },
+      };
+      gate.enter(visitor);
+    }
+    first.leave();
+    expect(served).toBe(20_000);
+  });
+});

@@ -82,6 +82,21 @@ describe('order', () => {
   });
 });
 
+describe('thousands of claims', () => {
+  test('that nobody needs any more, each given back as it is granted, do not nest', () => {
+    const { budget, log } = setUp();
+    const a = new FakeClaimant('a', [scope('x', 1)], log);
+    const b = new FakeClaimant('b', [scope('x', 1)], log);
+    const c = new FakeClaimant('c', [scope('x', 1)], log);
+    a.ask(budget);
+    b.releasesAtOnce = true;
+    for (let i = 0; i < 20_000; i++) b.ask(budget);
+    c.ask(budget);
+    a.used.shift()!.release();
+    expect([b.waiting, b.used.length, c.used.length, budget.inUse('x')]).toEqual([0, 0, 1, 1]);
+  });
+});
+
 describe('idle connections of others', () => {
   test('the longest idle one goes first', () => {
     const { budget, log } = setUp();

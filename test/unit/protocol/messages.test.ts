@@ -34,7 +34,7 @@ describe('as a server', () => {
     expect(fields.get('C')).toMatch(/^[0-9A-Z]{5}$/);
     expect(fields.get('M')).not.toBe('');
     expect(message!.body.at(-1)).toBe(0);
-    expect([...fields.keys()].every((field) => 'SVCMDH'.includes(field))).toBe(true);
+    expect([...fields.keys()].every((field) => 'SVCMDHR'.includes(field))).toBe(true);
   });
 
   test('a notice', () => {
