@@ -23,9 +23,12 @@ import type { LoginWaiter } from '../pool/waiter.ts';
 import * as type from '../protocol/message-type.ts';
 import * as message from '../protocol/server-messages.ts';
 import { parseStartupPacket, type StartupPacket, startupPacketLength } from '../protocol/startup-packet.ts';
+import type { Setting } from './adjustment.ts';
+import { ClientParameters } from './client-parameters.ts';
 import type { ClientRegistry, Login } from './client-registry.ts';
 import { type ClientIdentity, ClientSession } from './client-session.ts';
-import { clientParameters, unusedParameters, welcome } from './welcome.ts';
+import { startupSettings } from './startup-settings.ts';
+import { welcome } from './welcome.ts';
 
 /** What all logins share. */
 export interface LoginContext {
@@ -81,7 +84,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #sslAsked = false;
   #gssencAsked = false;
   #identity: ClientIdentity | null = null;
-  #startupParameters: ReadonlyMap<string, string> = new Map();
+  #packet: ReadonlyMap<string, string> = new Map();
+  #startup: readonly Setting[] = [];
   #authenticator: Authenticator | null = null;
   /** What proves to the client that it is in; it is sent together with what follows. */
   #acceptance: Buffer[] = [];
@@ -219,7 +223,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
       return this.#refuse(errors.replicationNotSupported(), 'startup_refused');
     }
     this.#identity = Object.freeze({ user, database });
-    this.#startupParameters = parameters;
+    this.#packet = parameters;
     const unknownOptions = [...parameters.keys()].filter((name) => name.startsWith(OPTION_PREFIX));
     if (minor > SUPPORTED_MINOR || unknownOptions.length > 0) {
       this.#wire.send(message.negotiateProtocolVersion(SUPPORTED_MINOR, unknownOptions));
@@ -291,6 +295,9 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     if (config.settings.authType === 'any' && database.user === null) {
       return this.#refuse(errors.noForcedUser(), 'authentication_failed');
     }
+    const startup = startupSettings(this.#packet, config.settings, this.#address);
+    if ('refusal' in startup) return this.#refuse(startup.refusal, 'startup_refused');
+    this.#startup = startup.settings;
     this.#limits = resolvePoolSettings(config, database, user);
     const refusal = registry.refusal(name, user, this.#limits);
     if (refusal !== null) return this.#refuse(refusal, 'limit_reached');
@@ -310,15 +317,15 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     // Others may have come in while this one was waiting.
     const refusal = registry.refusal(identity.database, identity.user, this.#limits!);
     if (refusal !== null) return this.#refuse(refusal, 'limit_reached');
-    const parameters = clientParameters(this.#startupParameters, reported, pool);
-    const ignored = unusedParameters(this.#startupParameters);
-    if (ignored.length > 0) this.#log('info', { parameters: ignored }, 'startup parameters accepted, but not applied');
+    const { parameterTable, canonical } = pool;
+    const startup = this.#startup.map(({ name, value }) => ({ name, value: canonical.of(name, value) }));
+    const parameters = new ClientParameters(parameterTable, reported, startup);
     const cancelKey = registry.cancelKeys.create();
     this.#end();
     this.#wire.send(
       Buffer.concat([
         ...this.#acceptance,
-        ...welcome(parameters, reported, cancelKey, config.settings.loginNotifyMessage),
+        ...welcome(parameters, parameterTable, reported, cancelKey, config.settings.loginNotifyMessage),
       ]),
     );
     const client = new ClientSession({
@@ -355,6 +362,12 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.#state = 'over';
     this.#context.registry.endLogin(this);
     this.#pool?.loginWaiting.delete(this);
+  }
+
+  /** Where the client comes from. */
+  get #address(): string {
+    const { remoteAddress: host, remotePort: port } = this.#wire;
+    return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
   }
 
   #log(level: 'info' | 'error', fields: object, text: string): void {

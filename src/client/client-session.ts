@@ -14,18 +14,18 @@ import { Farewell } from '../net/farewell.ts';
 import type { Wire, WireReader } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Waiter } from '../pool/waiter.ts';
-import type { ErrorFields } from '../protocol/error-fields.ts';
+import { type ErrorFields, fatalReport } from '../protocol/error-fields.ts';
 import { DROP, HOLD, MessageFramer, type MessageHandler, SKIP, type Verdict } from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
 import { errorResponse, noticeResponse, readyForQuery } from '../protocol/server-messages.ts';
 import { MAX_OWED } from '../server/reply-ledger.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
-import type { ServerHolder, ServerLoss } from '../server/server-holder.ts';
-import { type SessionParameters, trackedIndex } from '../server/session-parameters.ts';
+import type { ServerLoss } from '../server/server-holder.ts';
 import { ClientDeadlines } from './client-deadlines.ts';
 import { CLIENT_IS_GONE, deadlineWords, type LastWords, lossWords, SERVER_ENDS_WITH } from './client-endings.ts';
+import type { ClientParameters } from './client-parameters.ts';
 import { assertClientMove, type ClientState } from './client-state.ts';
-import { adoptReported } from './welcome.ts';
+import { type PreparationListener, ServerPreparation } from './server-preparation.ts';
 
 /** Who the client has proven to be. Fixed at its first startup packet. */
 export interface ClientIdentity {
@@ -41,7 +41,7 @@ export interface ClientSessionOptions {
   readonly settings: Settings;
   /** The client's own limits: with a forced user they are not the pool's. */
   readonly limits: PoolSettings;
-  readonly parameters: SessionParameters;
+  readonly parameters: ClientParameters;
   /** See `CancelKeys`. */
   readonly cancelKey: Buffer;
   readonly connectedAtMs: number;
@@ -58,7 +58,7 @@ export interface ClientListener {
   onClientGone(): void;
 }
 
-export class ClientSession implements WireReader, MessageHandler, ServerHolder, Waiter {
+export class ClientSession implements WireReader, MessageHandler, PreparationListener, Waiter {
   list: LinkedList<Waiter> | null = null;
   previous: Waiter | null = null;
   next: Waiter | null = null;
@@ -114,7 +114,7 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     return `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
   }
 
-  get parameters(): SessionParameters {
+  get parameters(): ClientParameters {
     return this.#options.parameters;
   }
 
@@ -304,20 +304,27 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
       return true;
     }
     if (this.#state === 'idle') this.#become('waiting');
-    const places = this.parameters.differences(server.parameters);
-    server.prepare(this, this.parameters.setStatements(places), (error) => this.#onPrepared(server, places, error));
-    return false;
+    new ServerPreparation(server, this, this.#pool.canonical).start();
+    return this.#state === 'linked';
   }
 
-  #onPrepared(server: ServerConnection, places: readonly number[], error: ErrorFields | null): void {
-    if (error !== null) {
-      this.close('parameter_refused', errors.serverRejectedParameter(error.message));
-      return;
-    }
-    for (const change of adoptReported(this.parameters, server, places, this.#pool)) this.#wire.send(change);
+  onPrepared(server: ServerConnection, changes: readonly Buffer[]): void {
+    for (const change of changes) this.#wire.send(change);
     server.link(this);
     this.#become('linked');
     this.#wire.release();
+  }
+
+  onRefused(error: ErrorFields): void {
+    this.close('parameter_refused', fatalReport(error));
+  }
+
+  onUnfit(server: ServerConnection): void {
+    this.#server = null;
+    server.closeWhenFree ??= 'parameter_failed';
+    server.unlink();
+    const other = this.#pool.acquire(this);
+    if (other !== null && this.#takes(other)) this.#wire.release();
   }
 
   // From the server
@@ -326,9 +333,8 @@ export class ClientSession implements WireReader, MessageHandler, ServerHolder, 
     return own ? this.#wire.send(buffer.subarray(from, to)) : this.#wire.sendView(buffer, from, to);
   }
 
-  onServerParameter(name: string, value: string): void {
-    const place = trackedIndex(name);
-    if (place >= 0) this.parameters.set(place, value);
+  onServerParameter(place: number): void {
+    if (this.#server !== null) this.parameters.report(place, this.#server);
   }
 
   onServerReady(status: number): void {

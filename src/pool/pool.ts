@@ -15,6 +15,7 @@ import type { Resolver } from '../net/resolver.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
 import { STATUS_IDLE } from '../protocol/message-type.ts';
 import type { Budget, BudgetScope, Lease } from '../server/lease.ts';
+import { ParameterTable } from '../server/parameter-table.ts';
 import { ServerConnection } from '../server/server-connection.ts';
 import type { ServerFailure, ServerOwner } from '../server/server-holder.ts';
 import type { ServerCredentials } from '../server/server-login.ts';
@@ -48,6 +49,9 @@ export interface PoolOptions {
   readonly gate: LoginGate;
 }
 
+/** Other reset queries may leave something of what was set for a client. */
+const DISCARDS_ALL = /^\s*discard\s+all\s*;?\s*$/i;
+
 /** After an unconfirmed close the backend is given this long to go before its slot counts as free. */
 const UNCONFIRMED_CLOSE_MS = 1000;
 
@@ -60,6 +64,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
   readonly loginWaiting = new Set<LoginWaiter>();
   readonly health = new ServerHealth();
   readonly canonical = new CanonicalValues();
+  readonly parameterTable = new ParameterTable();
   readonly cancels: CancelLane;
   readonly scopes: readonly BudgetScope[];
   /** Client connections that belong to this pool. */
@@ -175,13 +180,9 @@ export class Pool implements ServerOwner, ConnectorOwner {
   onServerLoggedIn(server: ServerConnection): void {
     this.#connector.succeeded(server);
     this.connects++;
-    this.#parameters = server.reported;
-    for (const waiter of this.loginWaiting) {
-      this.loginWaiting.delete(waiter);
-      waiter.onServerParameters(server.reported);
-    }
     const { connectQuery } = this.settings;
     if (connectQuery === null || server.closeWhenFree !== null) {
+      this.#learnParameters(server.reported);
       this.#becomeIdle(server);
       return;
     }
@@ -189,6 +190,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
       // As in PgBouncer: said, and otherwise ignored.
       if (error !== null) this.#log('warn', server, `connect_query failed: ${error.message}`);
       if (server.status === STATUS_IDLE) {
+        this.#learnParameters(server.parameters.current(server.reported));
         this.onServerFree(server);
         return;
       }
@@ -294,6 +296,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
       keys,
       lease,
       owner: this,
+      parameterTable: this.parameterTable,
       maxMessageBytes: settings.maxPacketSizeBytes,
       unguessable,
     });
@@ -343,6 +346,15 @@ export class Pool implements ServerOwner, ConnectorOwner {
   /** Closes every server now, whatever it is doing. */
   closeServers(reason: ServerCloseReason): void {
     for (const server of this.servers) server.close(reason);
+  }
+
+  /** What a client begins with, if it asks for nothing else: what connect_query has set belongs to it. */
+  #learnParameters(reported: ReadonlyMap<string, string>): void {
+    this.#parameters = reported;
+    for (const waiter of this.loginWaiting) {
+      this.loginWaiting.delete(waiter);
+      waiter.onServerParameters(reported);
+    }
   }
 
   /** The socket is gone, but the backend may not be: its slot counts until a cancel for it has ended, and a while longer. */
@@ -407,6 +419,7 @@ export class Pool implements ServerOwner, ConnectorOwner {
   }
 
   #onReset(server: ServerConnection, error: ErrorFields | null): void {
+    server.parameters.onReset(DISCARDS_ALL.test(this.#options.settings.serverResetQuery) ? 'all' : 'some');
     if (error === null && server.status === STATUS_IDLE) this.#becomeIdle(server);
     else server.close('reset_failed');
   }

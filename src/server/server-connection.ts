@@ -15,14 +15,15 @@ import type { ErrorFields } from '../protocol/error-fields.ts';
 import { FORWARD, MessageFramer, type Verdict } from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
 import type { Lease } from './lease.ts';
+import type { ParameterTable } from './parameter-table.ts';
 import { ReplyLedger, SUBSTITUTE, TO_NOBODY } from './reply-ledger.ts';
 import type { ServerFailure, ServerHolder, ServerOwner } from './server-holder.ts';
 import { type LoginListener, type LoginResult, type ServerCredentials, ServerLogin } from './server-login.ts';
+import { ServerParameters } from './server-parameters.ts';
 import { ServerRecovery } from './server-recovery.ts';
 import { ServerReplies } from './server-replies.ts';
 import { assertServerMove, type ServerState } from './server-state.ts';
 import { ServerTimes } from './server-times.ts';
-import { SessionParameters, trackedIndex } from './session-parameters.ts';
 
 export interface ServerConnectionOptions {
   readonly environment: Environment;
@@ -31,6 +32,8 @@ export interface ServerConnectionOptions {
   readonly keys: DerivedKeys;
   readonly lease: Lease;
   readonly owner: ServerOwner;
+  /** Of the pool. */
+  readonly parameterTable: ParameterTable;
   readonly maxMessageBytes: number;
   /** A name that no client can know (`impossibleBind`). */
   readonly unguessable: string;
@@ -48,8 +51,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   readonly lease: Lease;
   readonly ledger = new ReplyLedger();
   readonly wire: Wire;
-  /** The values of the tracked parameters, as reported. */
-  readonly parameters = new SessionParameters();
+  readonly parameters: ServerParameters;
   /** Everything that was reported at login, in the server's spelling. */
   reported: ReadonlyMap<string, string> = new Map();
   /** Process id and secret for CancelRequest; null if the server gave none. */
@@ -95,6 +97,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.#options = options;
     this.address = options.address;
     this.lease = options.lease;
+    this.parameters = new ServerParameters(options.parameterTable);
     this.times = new ServerTimes(options.environment, options.owner.traffic);
     this.#login = new ServerLogin(options.credentials, options.environment, options.keys, this);
     this.#framer = new MessageFramer(this.#replies, options.maxMessageBytes, type.DATA_ROW);
@@ -148,11 +151,12 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
 
   /**
    * Runs `sql`, which makes the session fit for `holder`, before the link. `done` hears how it ended, unless the
-   * connection is lost meanwhile (then `holder` hears that) or abandoned.
+   * connection is lost meanwhile (then `holder` hears that) or abandoned; it may ask for more.
    */
   prepare(holder: ServerHolder, sql: string, done: OwnQueryDone): void {
     this.#holder = holder;
-    this.run('preparing', sql, done);
+    if (this.#state === 'preparing') this.#sendOwn(sql, done);
+    else this.run('preparing', sql, done);
   }
 
   /** Runs a query of ours for nobody's eyes. One at a time. */
@@ -327,10 +331,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.#login = null;
     this.reported = result.parameters;
     this.cancelKey = result.cancelKey;
-    for (const [name, value] of result.parameters) {
-      const index = trackedIndex(name);
-      if (index >= 0) this.parameters.set(index, value);
-    }
+    this.parameters.begin(result.parameters);
     this.#event = 'logged-in';
   }
 

@@ -23,8 +23,8 @@ export interface ServerLoss {
 export interface ServerHolder {
   /** Bytes for the client. With `own` their memory is never overwritten; else it is lent for as long as the result says. */
   onServerBytes(buffer: Buffer, from: number, to: number, own: boolean): WriteResult;
-  /** The server reported a parameter; the message itself follows among the bytes. */
-  onServerParameter(name: string, value: string): void;
+  /** The server reported the parameter of this place; the message itself follows among the bytes. */
+  onServerParameter(place: number): void;
   /** A ReadyForQuery has been handed over, and it answers everything that was sent. `status` is I, T or E. */
   onServerReady(status: number): void;
   /** Replies have come: what the ledger could not decide may be decidable now. */

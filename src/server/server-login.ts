@@ -23,6 +23,8 @@ export interface ServerCredentials {
   readonly database: string;
   /** What we can answer the server's question with; null if nothing is known. */
   readonly secret: Secret | null;
+  /** Parameters that its session begins with. */
+  readonly parameters: readonly (readonly [name: string, value: string])[];
 }
 
 /** Why a login failed. */
@@ -69,13 +71,8 @@ export class ServerLogin {
   }
 
   start(): void {
-    const { user, database } = this.#credentials;
-    this.#listener.sendLogin(
-      client.startupMessage([
-        ['user', user],
-        ['database', database],
-      ]),
-    );
+    const { user, database, parameters } = this.#credentials;
+    this.#listener.sendLogin(client.startupMessage([['user', user], ['database', database], ...parameters]));
   }
 
   /** Nothing that is still under way may end this login any more. */

@@ -19,7 +19,6 @@ import {
 import * as type from '../protocol/message-type.ts';
 import { NOT_OWED, SUBSTITUTE, TO_NOBODY } from './reply-ledger.ts';
 import type { ServerConnection } from './server-connection.ts';
-import { trackedIndex } from './session-parameters.ts';
 
 /** Messages that are looked into are small; a larger one is forwarded unread. */
 const MAX_FETCHED_BYTES = 65_536;
@@ -140,10 +139,9 @@ export class ServerReplies implements MessageHandler {
   #onParameterStatus(buffer: Buffer, from: number, to: number): Verdict {
     const pair = parseParameterStatus(buffer, from, to);
     if (pair === null) return this.#break('out_of_sync');
-    const index = trackedIndex(pair[0]);
-    if (index >= 0) this.#server.parameters.set(index, pair[1]);
+    const place = this.#server.parameters.report(pair[0], pair[1]);
     if (!this.#clientHears) return SKIP;
-    this.#server.holder!.onServerParameter(pair[0], pair[1]);
+    if (place >= 0) this.#server.holder!.onServerParameter(place);
     return FORWARD;
   }
 
