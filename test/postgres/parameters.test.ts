@@ -283,15 +283,16 @@ describe.each([15, 18] as const)('on PostgreSQL %i', (version) => {
 
   it.each(['session', 'statement'])('wishes are known in %s mode', async (mode) => {
     const front = await pool({ pool_mode: mode });
-    const sql = "select pg_backend_pid(), current_setting('work_mem'), current_setting('DateStyle')";
-    const one = await front.raw({ options: '-c work_mem=1MB', datestyle: 'SQL' });
+    const names = ['work_mem', 'DateStyle', 'role'];
+    const sql = `select pg_backend_pid(), ${names.map((name) => `current_setting('${name}')`).join(', ')}`;
+    const one = await front.raw({ options: '-c work_mem=1MB', datestyle: 'SQL', role: 'dave' });
     const [first] = (await one.query(sql)).rows;
     await one.leave();
     const two = await front.raw();
     const [second] = (await two.query(sql)).rows;
     expect([first?.slice(1), second?.slice(1)]).toEqual([
-      ['1MB', 'SQL, MDY'],
-      ['4MB', 'ISO, MDY'],
+      ['1MB', 'SQL, MDY', 'dave'],
+      ['4MB', 'ISO, MDY', 'none'],
     ]);
     expect(second?.[0]).toBe(first?.[0]);
   });

@@ -282,6 +282,21 @@ describe('a wish', () => {
     expect(bench.postgres.sessions).toHaveLength(1);
   });
 
+  test.each(['DISCARD ALL', 'discard all;', 'RESET ALL', 'SELECT nothing'])(
+    'is right after %s between two sessions',
+    (reset) => {
+      const bench = sessionBench({ pool_size: 1, pool_mode: 'session', server_reset_query: reset });
+      for (const work_mem of ['1MB', '1MB', null, '1MB']) {
+        const client = bench.client({ parameters: work_mem === null ? {} : { work_mem } });
+        expect(client.column('SHOW work_mem')).toEqual([work_mem ?? '4MB']);
+        client.leave();
+      }
+      const withdrawals = bench.server().queries.filter((sql) => sql.includes('NULL,false'));
+      expect(withdrawals).toHaveLength(reset.startsWith('RESET') || reset.startsWith('SELECT') ? 1 : 0);
+      expect(bench.postgres.sessions).toHaveLength(1);
+    },
+  );
+
   test('that options give is overruled by the packet’s own, wherever that stands', () => {
     const bench = sessionBench({ pool_size: 1 });
     for (const parameters of [
@@ -409,6 +424,29 @@ describe('options', () => {
     expect(alice.column('SHOW DateStyle')).toEqual(['German, DMY']);
     expect(alice.column('SHOW statement_timeout')).toEqual(['1s']);
   });
+});
+
+test('ignore_startup_parameters drops names, but not of what PgBouncer tracks', () => {
+  const bench = sessionBench({ pool_size: 1, ignore_startup_parameters: 'WORK_MEM,DateStyle,intervalstyle,no_such' });
+  const parameters = {
+    work_mem: '1MB',
+    datestyle: 'German',
+    IntervalStyle: 'iso_8601',
+    no_such: '1',
+    options: '-cno_such=1',
+  };
+  const alice = bench.client({ parameters });
+  expect(alice.column('SHOW work_mem')).toEqual(['4MB']);
+  expect(alice.column('SHOW DateStyle')).toEqual(['German, DMY']);
+  expect(alice.column('SHOW IntervalStyle')).toEqual(['iso_8601']);
+});
+
+test('track_extra_parameters says what else that is', () => {
+  const settings = { ignore_startup_parameters: 'work_mem, IntervalStyle', track_extra_parameters: 'work_mem' };
+  const bench = sessionBench({ pool_size: 1, ...settings });
+  const alice = bench.client({ parameters: { work_mem: '1MB', IntervalStyle: 'iso_8601' } });
+  expect(alice.column('SHOW work_mem')).toEqual(['1MB']);
+  expect(alice.column('SHOW IntervalStyle')).toEqual(['postgres']);
 });
 
 describe('what the database entry says', () => {
