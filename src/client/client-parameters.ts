@@ -66,6 +66,7 @@ export class ClientParameters {
     const value = server.parameters.values[place]!;
     const startup = this.#startup[place] ?? null;
     const isReset = this.#resetOn === server && this.#resetReadyCount === server.readyCount;
+    if (!isReset) this.#resetOn = null;
     if (!isReset || startup === null || value !== server.parameters.initial(place)) {
       this.#set(place, value);
       return;

@@ -323,6 +323,11 @@ export class ClientSession implements WireReader, MessageHandler, PreparationLis
     this.#server = null;
     server.closeWhenFree ??= 'parameter_failed';
     server.unlink();
+    const { refusal } = this.#pool;
+    if (refusal !== null) {
+      this.close('server_unavailable', refusal);
+      return;
+    }
     const other = this.#pool.acquire(this);
     if (other !== null && this.#takes(other)) this.#wire.release();
   }
