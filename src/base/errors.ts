@@ -102,13 +102,14 @@ export const errors = {
     fatal('08006', `connection to the server failed: ${reason}`, { hint: 'The pooler is fine; PostgreSQL is not.' }),
   serverUnavailable: (reason: string) =>
     fatal('08006', `server login has been failing, cached error: ${reason} (server_login_retry)`),
-  serverRejectedParameter: (detail: string) => fatal('22023', 'invalid server parameter', { detail }),
 
   // Startup
   invalidStartupPacket: (why: string) => fatal('08P01', `invalid startup packet layout: ${why}`),
   unsupportedProtocol: (major: number, minor: number) =>
     fatal('0A000', `unsupported frontend protocol ${major}.${minor}: server supports 3.0 to 3.2`),
   oldProtocol: () => fatal('0A000', 'old V2 protocol not supported'),
+  invalidStartupOptions: ({ message, ...extra }: { readonly message: string; readonly hint?: string }) =>
+    fatal('42601', message, extra),
   noUserName: () => fatal('28000', 'no username supplied'),
   invalidReplication: (value: string) =>
     fatal('22023', `invalid value for parameter "replication": "${value}"`, {

@@ -26,11 +26,14 @@ import { asksForReplication } from '../protocol/replication-value.ts';
 import * as message from '../protocol/server-messages.ts';
 import { parseStartupPacket, type StartupPacket, startupPacketLength } from '../protocol/startup-packet.ts';
 import type { StatementRegistry } from '../server/statement-registry.ts';
+import type { Setting } from './adjustment.ts';
 import type { ClientIdentity } from './client.ts';
+import { ClientParameters } from './client-parameters.ts';
 import type { ClientRegistry, Login } from './client-registry.ts';
 import { ClientSession } from './client-session.ts';
 import { ReplicationSession } from './replication-session.ts';
-import { clientParameters, unusedParameters, welcome } from './welcome.ts';
+import { startupSettings } from './startup-settings.ts';
+import { welcome } from './welcome.ts';
 
 /** What all logins share. */
 export interface LoginContext {
@@ -83,7 +86,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #sslAsked = false;
   #gssencAsked = false;
   #identity: ClientIdentity | null = null;
-  #startupParameters: ReadonlyMap<string, string> = new Map();
+  #packet: ReadonlyMap<string, string> = new Map();
+  #startup: readonly Setting[] = [];
   /** Of protocol 3, as negotiated. */
   #minor = 0;
   #isReplication = false;
@@ -238,7 +242,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     }
     this.#identity = Object.freeze({ user, database });
     this.#isReplication = replication;
-    this.#startupParameters = parameters;
+    this.#packet = parameters;
     this.#authenticate(user);
   }
 
@@ -307,6 +311,9 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     if (config.settings.authType === 'any' && database.user === null) {
       return this.#refuse(errors.noForcedUser(), 'authentication_failed');
     }
+    const startup = startupSettings(this.#packet, config.settings, this.#address);
+    if ('refusal' in startup) return this.#refuse(startup.refusal, 'startup_refused');
+    this.#startup = startup.settings;
     this.#limits = resolvePoolSettings(config, database, user);
     const refusal = registry.refusal(name, user, this.#limits);
     if (refusal !== null) return this.#refuse(refusal, 'limit_reached');
@@ -327,15 +334,15 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     // Others may have come in while this one was waiting.
     const refusal = registry.refusal(identity.database, identity.user, this.#limits!);
     if (refusal !== null) return this.#refuse(refusal, 'limit_reached');
-    const parameters = clientParameters(this.#startupParameters, reported, pool);
-    const ignored = unusedParameters(this.#startupParameters);
-    if (ignored.length > 0) this.#log('info', { parameters: ignored }, 'startup parameters accepted, but not applied');
+    const { parameterTable, canonical } = pool;
+    const startup = this.#startup.map(({ name, value }) => ({ name, value: canonical.of(name, value) }));
+    const parameters = new ClientParameters(parameterTable, reported, startup);
     const cancelKey = registry.cancelKeys.create(this.#minor);
     this.#end();
     this.#wire.send(
       Buffer.concat([
         ...this.#acceptance,
-        ...welcome(parameters, reported, cancelKey, config.settings.loginNotifyMessage),
+        ...welcome(parameters, parameterTable, reported, cancelKey, config.settings.loginNotifyMessage),
       ]),
     );
     const client = new ClientSession({
@@ -369,7 +376,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
       environment,
       settings: config.settings,
       limits: this.#limits!,
-      startup: replicationParameters(this.#startupParameters),
+      startup: replicationParameters(this.#packet),
       acceptance: this.#acceptance,
       cancelKey: registry.cancelKeys.create(this.#minor),
       connectedAtMs: this.acceptedAtMs,
@@ -396,6 +403,12 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.#state = 'over';
     this.#context.registry.endLogin(this);
     this.#pool?.stopAwaiting(this);
+  }
+
+  /** Where the client comes from. */
+  get #address(): string {
+    const { remoteAddress: host, remotePort: port } = this.#wire;
+    return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
   }
 
   #log(level: 'info' | 'error', fields: object, text: string): void {

@@ -13,7 +13,7 @@ import { Farewell } from '../net/farewell.ts';
 import type { Wire, WireReader } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Waiter } from '../pool/waiter.ts';
-import type { ErrorFields } from '../protocol/error-fields.ts';
+import { type ErrorFields, fatalReport } from '../protocol/error-fields.ts';
 import {
   DROP,
   FORWARD,
@@ -38,27 +38,27 @@ import type { ReplyNote } from '../server/note-queue.ts';
 import type { PooledStatement } from '../server/pooled-statement.ts';
 import { MAX_OWED, TO_CLIENT } from '../server/reply-ledger.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
-import type { ServerHolder, ServerLoss } from '../server/server-holder.ts';
-import { type SessionParameters, trackedIndex } from '../server/session-parameters.ts';
+import type { ServerLoss } from '../server/server-holder.ts';
 import type { StatementRegistry } from '../server/statement-registry.ts';
 import type { Client, ClientListener, ClientOptions } from './client.ts';
 import { ClientDeadlines } from './client-deadlines.ts';
 import { CLIENT_IS_GONE, deadlineWords, type LastWords, lossWords, SERVER_ENDS_WITH } from './client-endings.ts';
+import type { ClientParameters } from './client-parameters.ts';
 import { assertClientMove, type ClientState } from './client-state.ts';
 import { ClientStatements } from './client-statements.ts';
 import type { NamedStatement } from './named-statement.ts';
+import { type PreparationListener, ServerPreparation } from './server-preparation.ts';
 import { type StatementHost, StatementMessages } from './statement-messages.ts';
-import { adoptReported } from './welcome.ts';
 
 export interface ClientSessionOptions extends ClientOptions {
   readonly environment: Environment;
   readonly settings: Settings;
-  readonly parameters: SessionParameters;
+  readonly parameters: ClientParameters;
   readonly statements: StatementRegistry;
   readonly listener: ClientListener;
 }
 
-export class ClientSession implements Client, WireReader, MessageHandler, ServerHolder, Waiter, StatementHost {
+export class ClientSession implements Client, WireReader, MessageHandler, PreparationListener, Waiter, StatementHost {
   list: LinkedList<Waiter> | null = null;
   previous: Waiter | null = null;
   next: Waiter | null = null;
@@ -140,7 +140,7 @@ export class ClientSession implements Client, WireReader, MessageHandler, Server
     return `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
   }
 
-  get parameters(): SessionParameters {
+  get parameters(): ClientParameters {
     return this.#options.parameters;
   }
 
@@ -388,14 +388,18 @@ export class ClientSession implements Client, WireReader, MessageHandler, Server
     const server = this.#server!;
     // No command tag tells of those.
     if (peek.makes === 'temporary') server.dirt.add('temporary');
-    const isHarmless = peek.isHarmless || (peek.sets !== null && trackedIndex(peek.sets) >= 0);
+    const isHarmless = peek.isHarmless || (peek.sets !== null && this.#follows(peek.sets));
     return server.admit(code, TO_CLIENT, isHarmless ? HARMLESS : null);
+  }
+
+  /** Whether the parameter follows the client from server to server. */
+  #follows(parameter: string): boolean {
+    return this.#pool.parameterTable.find(parameter) >= 0;
   }
 
   refusalOf(peek: StatementPeek): ErrorReport | null {
     if (this.#options.settings.serverDirtyPolicy !== 'error' || this.#pool.settings.poolMode === 'session') return null;
-    const isTracked = peek.sets !== null && trackedIndex(peek.sets) >= 0;
-    const state = peek.makes ?? (peek.sets === null || isTracked ? null : 'settings');
+    const state = peek.makes ?? (peek.sets === null || this.#follows(peek.sets) ? null : 'settings');
     return state === null ? null : errors.sessionStateRefused(STATE_WORDS[state]);
   }
 
@@ -475,20 +479,32 @@ export class ClientSession implements Client, WireReader, MessageHandler, Server
       return true;
     }
     if (this.#state === 'idle') this.#become('waiting');
-    const places = this.parameters.differences(server.parameters);
-    server.prepare(this, this.parameters.setStatements(places), (error) => this.#onPrepared(server, places, error));
-    return false;
+    new ServerPreparation(server, this, this.#pool.canonical).start();
+    return this.#state === 'linked';
   }
 
-  #onPrepared(server: ServerConnection, places: readonly number[], error: ErrorFields | null): void {
-    if (error !== null) {
-      this.close('parameter_refused', errors.serverRejectedParameter(error.message));
-      return;
-    }
-    for (const change of adoptReported(this.parameters, server, places, this.#pool)) this.#wire.reply(change);
+  onPrepared(server: ServerConnection, changes: readonly Buffer[]): void {
+    for (const change of changes) this.#wire.reply(change);
     server.link(this);
     this.#become('linked');
     this.#resume();
+  }
+
+  onRefused(error: ErrorFields): void {
+    this.close('parameter_refused', fatalReport(error));
+  }
+
+  onUnfit(server: ServerConnection): void {
+    this.#server = null;
+    server.closeWhenFree ??= 'parameter_failed';
+    server.unlink();
+    const { refusal } = this.#pool;
+    if (refusal !== null) {
+      this.close('server_unavailable', refusal);
+      return;
+    }
+    const other = this.#pool.acquire(this);
+    if (other !== null && this.#takes(other)) this.#resume();
   }
 
   // From the server
@@ -497,9 +513,8 @@ export class ClientSession implements Client, WireReader, MessageHandler, Server
     return own ? this.#wire.send(buffer.subarray(from, to)) : this.#wire.sendView(buffer, from, to);
   }
 
-  onServerParameter(name: string, value: string): void {
-    const place = trackedIndex(name);
-    if (place >= 0) this.parameters.set(place, value);
+  onServerParameter(place: number): void {
+    if (this.#server !== null) this.parameters.report(place, this.#server);
   }
 
   onServerReady(status: number): void {
@@ -516,6 +531,10 @@ export class ClientSession implements Client, WireReader, MessageHandler, Server
     } else if (this.forbidsTransactions) {
       this.onServerTransaction();
     }
+  }
+
+  onServerReset(what: 'all' | 'some'): void {
+    this.parameters.onReset(what, this.#server!);
   }
 
   onServerDeallocatedAll(): void {

@@ -20,6 +20,7 @@ import type { ServerHolder, ServerLoss } from '../server/server-holder.ts';
 import type { Client, ClientListener, ClientOptions } from './client.ts';
 import { ClientDeadlines } from './client-deadlines.ts';
 import { CLIENT_IS_GONE, lossWords } from './client-endings.ts';
+import { ClientParameters } from './client-parameters.ts';
 import { assertClientMove, type ClientState } from './client-state.ts';
 import { welcome } from './welcome.ts';
 
@@ -148,11 +149,12 @@ export class ReplicationSession implements Client, WireReader, MessageHandler, S
   // From the pool
 
   onServer(server: ServerConnection): void {
-    const { acceptance, cancelKey, settings } = this.options;
+    const { acceptance, cancelKey, settings, pool } = this.options;
     this.#server = server;
     server.dedicate(this);
     this.#become('linked');
-    const words = welcome(server.parameters, server.reported, cancelKey, settings.loginNotifyMessage);
+    const parameters = new ClientParameters(pool.parameterTable, server.reported, []);
+    const words = welcome(parameters, pool.parameterTable, server.reported, cancelKey, settings.loginNotifyMessage);
     this.#wire.send(Buffer.concat([...acceptance, ...words]));
     this.#wire.release();
   }
@@ -182,6 +184,8 @@ export class ReplicationSession implements Client, WireReader, MessageHandler, S
   onServerTransaction(): void {}
 
   onServerQueryEnded(): void {}
+
+  onServerReset(): void {}
 
   onServerDeallocatedAll(): void {}
 

@@ -18,6 +18,7 @@ export interface Kind<T> {
   format(value: T): string;
 }
 
+const MAX_LISTED_NAME_BYTES = 255;
 const MAX_INTEGER = 2_147_483_647;
 /** Some 30 years: more is a slip, and sums of a few of them stay exact. */
 const MAX_DURATION_MS = 1e12;
@@ -230,6 +231,25 @@ function addressList(values: string, wildcard: 'allowed' | 'refused'): Kind<read
 
 export const listenAddresses = addressList('addresses separated by commas, or *', 'allowed');
 export const hosts = addressList('host names or addresses, separated by commas', 'refused');
+
+/** Names separated by commas, or a list of them; perhaps none. */
+export const nameList: Kind<readonly string[]> = {
+  type: 'list',
+  values: 'names separated by commas',
+  parse(node) {
+    const parts = node.kind === 'list' ? node.items.map(textOf) : (textOf(node)?.split(',') ?? [null]);
+    const found: string[] = [];
+    for (const part of parts) {
+      if (part === null) return unexpected('names', node);
+      const name = part.trim();
+      const problem = textProblem(name, MAX_LISTED_NAME_BYTES);
+      if (problem !== null) return { problem };
+      if (name !== '') found.push(name);
+    }
+    return { value: Object.freeze(found) };
+  },
+  format: (value) => value.join(', '),
+};
 
 /** Null when nothing, or an empty text, is given: for settings of a database or a user this means "as for all". */
 export function optional<T>(kind: Kind<T>): Kind<T | null> {

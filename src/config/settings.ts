@@ -11,6 +11,7 @@ import {
   integer,
   type Kind,
   listenAddresses,
+  nameList,
   optional,
   path,
   size,
@@ -57,6 +58,8 @@ function optionalSetting<const Key extends string, Value>(name: string, key: Key
 const poolMode = choice(['session', 'transaction', 'statement']);
 const balancing = choice(['round-robin', 'disable']);
 const count = integer(0);
+/** It goes into the startup packet for servers, which is bounded. */
+const parameterValue = text({ maxBytes: 255 });
 const SECOND = 1000;
 export const MAX_DATABASE_NAME_BYTES = 63;
 export const MAX_USER_NAME_BYTES = 127;
@@ -198,6 +201,18 @@ const clients = [
   ),
 ] as const;
 
+const parameters = [
+  setting('ignore_startup_parameters', 'ignoreStartupParameters', nameList, Object.freeze([])).documented(
+    'Startup parameters that are dropped without a word; `options` drops what is not tracked out of `options`.',
+  ),
+  setting('track_extra_parameters', 'trackExtraParameters', nameList, Object.freeze(['IntervalStyle'])).documented(
+    'Parameters that ignore_startup_parameters does not drop; all that the server reports are tracked in any case.',
+  ),
+  setting('application_name_add_host', 'applicationNameAddHost', boolean, false).documented(
+    'Adds ` - host:port` of the client to its application_name when it connects.',
+  ),
+] as const;
+
 const servers = [
   setting('server_reset_query', 'serverResetQuery', text(), 'DISCARD ALL').documented(
     'Query that cleans a server connection in session mode before another client gets it; empty sends none.',
@@ -297,6 +312,7 @@ export const settingGroups = [
   { title: 'Limits', settings: limits },
   { title: 'Authentication', settings: authentication },
   { title: 'Clients and queries', settings: clients },
+  { title: 'Session parameters', settings: parameters },
   { title: 'Server connections', settings: servers },
   { title: 'Hosts and names', settings: names },
   { title: 'Logs, metrics, shutdown', settings: operation },
@@ -353,6 +369,18 @@ export const databaseSettings = [
   ),
   optionalSetting('load_balance_hosts', 'loadBalanceHosts', balancing).documented(
     'load_balance_hosts of this database.',
+  ),
+  optionalSetting('client_encoding', 'clientEncoding', parameterValue).documented(
+    'client_encoding of sessions whose clients do not ask for another; not set leaves it to the server.',
+  ),
+  optionalSetting('datestyle', 'datestyle', parameterValue).documented(
+    'DateStyle of sessions whose clients do not ask for another; not set leaves it to the server.',
+  ),
+  optionalSetting('timezone', 'timezone', parameterValue).documented(
+    'TimeZone of sessions whose clients do not ask for another; not set leaves it to the server.',
+  ),
+  optionalSetting('application_name', 'applicationName', parameterValue).documented(
+    'application_name of sessions whose clients do not give one; not set leaves it to the server.',
   ),
 ] as const;
 

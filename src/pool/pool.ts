@@ -15,6 +15,7 @@ import type { Resolver } from '../net/resolver.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
 import { STATUS_IDLE } from '../protocol/message-type.ts';
 import type { Budget, BudgetScope, Lease } from '../server/lease.ts';
+import { ParameterTable } from '../server/parameter-table.ts';
 import type { PooledStatement } from '../server/pooled-statement.ts';
 import { ServerConnection } from '../server/server-connection.ts';
 import type { ServerFailure, ServerOwner } from '../server/server-holder.ts';
@@ -53,6 +54,9 @@ export interface PoolOptions {
   readonly gate: LoginGate;
 }
 
+/** Other reset queries may leave something of what was set for a client. */
+const DISCARDS_ALL = /^\s*discard\s+all\s*;?\s*$/i;
+
 /** After an unconfirmed close the backend is given this long to go before its slot counts as free. */
 const UNCONFIRMED_CLOSE_MS = 1000;
 
@@ -72,6 +76,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   readonly dedicated: DedicatedServers;
   readonly health = new ServerHealth();
   readonly canonical = new CanonicalValues();
+  readonly parameterTable = new ParameterTable();
   readonly cancels: CancelLane;
   readonly scopes: readonly BudgetScope[];
   /** Client connections that belong to this pool. */
@@ -211,13 +216,9 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       return;
     }
     this.#connector.succeeded(server);
-    this.#parameters = server.reported;
-    for (const waiter of this.loginWaiting) {
-      this.loginWaiting.delete(waiter);
-      waiter.onServerParameters(server.reported);
-    }
     const { connectQuery } = this.settings;
     if (connectQuery === null || server.closeWhenFree !== null) {
+      this.#learnParameters(server.reported);
       this.#becomeIdle(server);
       return;
     }
@@ -227,6 +228,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       // As in PgBouncer: said, and otherwise ignored.
       if (error !== null) this.#log('warn', server, `connect_query failed: ${error.message}`);
       if (server.status === STATUS_IDLE) {
+        this.#learnParameters(server.parameters.current(server.reported));
         this.onServerFree(server);
         return;
       }
@@ -252,7 +254,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       const query = this.#resetQuery(server);
       server.dirt.clear();
       if (query === '') this.#becomeIdle(server);
-      else server.run('resetting', query, (error) => this.#onReset(server, error));
+      else server.run('resetting', query, (error) => this.#onReset(server, query, error));
     }
   }
 
@@ -339,15 +341,18 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     startup = NO_PARAMETERS,
   ): ServerConnection {
     const { environment, keys, credentials, settings, unguessable, statements } = this.#options;
+    const known = credentials();
     const server = new ServerConnection({
       environment,
       address,
       hostName,
-      credentials: { ...credentials(), startup },
+      // Of two values the later one counts.
+      credentials: { ...known, parameters: [...known.parameters, ...startup] },
       keys,
       lease,
       owner: this,
       protocolMinor,
+      parameterTable: this.parameterTable,
       maxMessageBytes: settings.maxPacketSizeBytes,
       unguessable,
       statements,
@@ -407,6 +412,15 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   /** Closes every server now, whatever it is doing. */
   closeServers(reason: ServerCloseReason): void {
     for (const server of this.servers) server.close(reason);
+  }
+
+  /** What a client begins with, if it asks for nothing else: what connect_query has set belongs to it. */
+  #learnParameters(reported: ReadonlyMap<string, string>): void {
+    this.#parameters = reported;
+    for (const waiter of this.loginWaiting) {
+      this.loginWaiting.delete(waiter);
+      waiter.onServerParameters(reported);
+    }
   }
 
   /** The socket is gone, but the backend may not be: its slot counts until a cancel for it has ended, and a while longer. */
@@ -472,7 +486,8 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     return dirt.isClean || !this.#undoesDirt ? '' : dirt.resetQuery();
   }
 
-  #onReset(server: ServerConnection, error: ErrorFields | null): void {
+  #onReset(server: ServerConnection, query: string, error: ErrorFields | null): void {
+    server.parameters.onReset(DISCARDS_ALL.test(query) ? 'all' : 'some');
     if (error === null && server.status === STATUS_IDLE) this.#becomeIdle(server);
     else server.close('reset_failed');
   }

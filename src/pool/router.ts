@@ -99,6 +99,7 @@ export class Router {
         user: userName,
         database: database.dbname ?? databaseName,
         secret: database.password === null ? secretOf(userName) : { kind: 'plain', password: database.password },
+        parameters: startupParameters(database),
       }),
     });
   }
@@ -108,4 +109,14 @@ export class Router {
     this.#gates.set(budgetKey, gate);
     return gate;
   }
+}
+
+/** What the database entry says that its sessions begin with. */
+function startupParameters({ clientEncoding, datestyle, timezone, applicationName }: DatabaseConfig) {
+  const given: [string, string][] = [];
+  if (clientEncoding !== null) given.push(['client_encoding', clientEncoding]);
+  if (datestyle !== null) given.push(['datestyle', datestyle]);
+  if (timezone !== null) given.push(['timezone', timezone]);
+  if (applicationName !== null) given.push(['application_name', applicationName]);
+  return given;
 }

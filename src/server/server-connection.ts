@@ -18,17 +18,18 @@ import { CLOSE_COMPLETE_MESSAGE, PARSE_COMPLETE_MESSAGE } from '../protocol/serv
 import type { Lease } from './lease.ts';
 import type { ReplyNote } from './note-queue.ts';
 import { Outbox } from './outbox.ts';
+import type { ParameterTable } from './parameter-table.ts';
 import { POOLED_NAME_PREFIX, parseMessage } from './pooled-statement.ts';
 import { PreparedStatements } from './prepared-statements.ts';
 import { type Destination, ERROR_TO_CLIENT, ReplyLedger, SUBSTITUTE, TO_CLIENT, TO_NOBODY } from './reply-ledger.ts';
 import type { ServerFailure, ServerHolder, ServerOwner } from './server-holder.ts';
 import { type LoginListener, type LoginResult, type ServerCredentials, ServerLogin } from './server-login.ts';
+import { ServerParameters } from './server-parameters.ts';
 import { ServerRecovery } from './server-recovery.ts';
 import { ServerReplies } from './server-replies.ts';
 import { assertServerMove, type ServerState } from './server-state.ts';
 import { ServerTimes } from './server-times.ts';
 import { SessionDirt } from './session-dirt.ts';
-import { SessionParameters, trackedIndex } from './session-parameters.ts';
 import type { StatementRegistry } from './statement-registry.ts';
 
 export interface ServerConnectionOptions {
@@ -42,6 +43,8 @@ export interface ServerConnectionOptions {
   readonly owner: ServerOwner;
   /** The version of protocol 3 to ask for. */
   readonly protocolMinor: number;
+  /** Of the pool. */
+  readonly parameterTable: ParameterTable;
   readonly maxMessageBytes: number;
   /** A name that no client can know (`impossibleBind`). */
   readonly unguessable: string;
@@ -77,8 +80,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   readonly prepared: PreparedStatements;
   /** What clients have left in its session. */
   readonly dirt = new SessionDirt();
-  /** The values of the tracked parameters, as reported. */
-  readonly parameters = new SessionParameters();
+  readonly parameters: ServerParameters;
   /** Everything that was reported at login, in the server's spelling. */
   reported: ReadonlyMap<string, string> = new Map();
   /** Process id and secret, of any length, for CancelRequest; null if the server gave none. */
@@ -128,6 +130,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.hostName = options.hostName;
     this.lease = options.lease;
     this.prepared = new PreparedStatements(options.statements);
+    this.parameters = new ServerParameters(options.parameterTable);
     this.times = new ServerTimes(options.environment, options.owner.traffic);
     this.#login = new ServerLogin(options.credentials, options.environment, options.keys, this);
     this.#framer = new MessageFramer(this.#replies, options.maxMessageBytes, type.DATA_ROW);
@@ -196,11 +199,12 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
 
   /**
    * Runs `sql`, which makes the session fit for `holder`, before the link. `done` hears how it ended, unless the
-   * connection is lost meanwhile (then `holder` hears that) or abandoned.
+   * connection is lost meanwhile (then `holder` hears that) or abandoned; it may ask for more.
    */
   prepare(holder: ServerHolder, sql: string, done: OwnQueryDone): void {
     this.#holder = holder;
-    this.run('preparing', sql, done);
+    if (this.#state === 'preparing') this.#sendOwn(sql, done);
+    else this.run('preparing', sql, done);
   }
 
   /** Runs a query of ours for nobody's eyes. One at a time. */
@@ -371,7 +375,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
    */
   close(reason: ServerCloseReason): void {
     if (this.#state === 'closing' || this.#state === 'closed') return;
-    const connecting = this.#login !== null;
+    const connecting = this.#isComing;
     const running = !connecting && !this.ledger.idle;
     const midMessage = this.#framer.midForward;
     const holder = this.#leave(reason);
@@ -389,11 +393,16 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
 
   /** The peer has ended the connection, or the network has. */
   #lose(reason: ServerCloseReason, words: string): void {
-    const connecting = this.#login !== null;
+    const connecting = this.#isComing;
     const midMessage = this.#framer.midForward;
     const holder = this.#leave(connecting ? 'connect_failed' : reason);
     this.wire.destroy();
     this.#tellLoss(holder, connecting, { kind: 'unreachable', reason: words }, midMessage);
+  }
+
+  /** The owner has not heard yet how its login went. It may have ended, and the session with it, in one chunk. */
+  get #isComing(): boolean {
+    return this.#login !== null || this.#event === 'logged-in';
   }
 
   #leave(reason: ServerCloseReason): ServerHolder | null {
@@ -412,10 +421,12 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   }
 
   #tellLoss(holder: ServerHolder | null, connecting: boolean, failure: ServerFailure, midMessage: boolean): void {
-    if (connecting) this.#options.owner.onServerFailed(this, failure);
+    const { fatal } = this.#replies;
+    if (connecting)
+      this.#options.owner.onServerFailed(this, fatal === null ? failure : { kind: 'refused', fields: fatal });
     holder?.onServerLost({
       reason: this.closeReason!,
-      fatal: this.#replies.fatal,
+      fatal,
       told: this.#replies.fatalForwarded,
       midMessage,
     });
@@ -442,10 +453,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.#login = null;
     this.reported = result.parameters;
     this.cancelKey = result.cancelKey;
-    for (const [name, value] of result.parameters) {
-      const index = trackedIndex(name);
-      if (index >= 0) this.parameters.set(index, value);
-    }
+    this.parameters.begin(result.parameters);
     this.#event = 'logged-in';
   }
 

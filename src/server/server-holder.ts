@@ -24,8 +24,8 @@ export interface ServerLoss {
 export interface ServerHolder {
   /** Bytes for the client. With `own` their memory is never overwritten; else it is lent for as long as the result says. */
   onServerBytes(buffer: Buffer, from: number, to: number, own: boolean): WriteResult;
-  /** The server reported a parameter; the message itself follows among the bytes. */
-  onServerParameter(name: string, value: string): void;
+  /** The server reported the parameter of this place; the message itself follows among the bytes. */
+  onServerParameter(place: number): void;
   /** A ReadyForQuery has been handed over, and it answers everything that was sent. `status` is I, T or E. */
   onServerReady(status: number): void;
   /** It may have no transaction that lasts longer than a statement. */
@@ -34,6 +34,8 @@ export interface ServerHolder {
   onServerTransaction(): void;
   /** A simple Query of the holder's has ended, and with it the unnamed statement. */
   onServerQueryEnded(): void;
+  /** The holder has run RESET ALL or DISCARD ALL (`all`), or a RESET of something. */
+  onServerReset(what: 'all' | 'some'): void;
   /** All prepared statements of the session are gone. */
   onServerDeallocatedAll(): void;
   /**

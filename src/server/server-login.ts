@@ -25,8 +25,8 @@ export interface ServerCredentials {
   readonly database: string;
   /** What we can answer the server's question with; null if nothing is known. */
   readonly secret: Secret | null;
-  /** What the startup packet says besides. */
-  readonly startup?: ReadonlyMap<string, string>;
+  /** Parameters that its session begins with. */
+  readonly parameters: readonly (readonly [name: string, value: string])[];
 }
 
 /** Why a login failed. */
@@ -84,11 +84,9 @@ export class ServerLogin {
 
   /** Asks for protocol 3 in the version `minor`, and takes an older one. */
   start(minor: number): void {
-    const { user, database, startup } = this.#credentials;
+    const { user, database, parameters } = this.#credentials;
     this.#askedMinor = minor;
-    this.#listener.sendLogin(
-      client.startupMessage(minor, [['user', user], ['database', database], ...(startup ?? [])]),
-    );
+    this.#listener.sendLogin(client.startupMessage(minor, [['user', user], ['database', database], ...parameters]));
   }
 
   /** Nothing that is still under way may end this login any more. */

@@ -23,7 +23,6 @@ import { POOLED_NAME_PREFIX } from './pooled-statement.ts';
 import { ERROR_TO_CLIENT, NOT_OWED, SUBSTITUTE, TO_NOBODY } from './reply-ledger.ts';
 import type { ServerConnection } from './server-connection.ts';
 import { isTagOfInterest, TAG_BYTES } from './session-dirt.ts';
-import { trackedIndex } from './session-parameters.ts';
 
 /** Messages that are looked into are small; a larger one is forwarded unread. */
 const MAX_FETCHED_BYTES = 65_536;
@@ -100,13 +99,19 @@ export class ServerReplies implements MessageHandler {
   /** A command has succeeded that may change more of the session than its transaction. */
   #onTag(buffer: Buffer, at: number, bodyLength: number): void {
     const tag = buffer.toString('latin1', at, at + Math.min(bodyLength, TAG_BYTES) - 1);
-    const { prepared, dirt, ledger, holder } = this.#server;
+    const { prepared, parameters, dirt, ledger, holder } = this.#server;
     const isOurs = ledger.nextDestination === TO_NOBODY;
     if (tag === 'DISCARD ALL' || tag === 'DEALLOCATE ALL') {
       prepared.deallocatedAll();
       if (!isOurs) holder?.onServerDeallocatedAll();
     }
-    if (isOurs || ledger.nextIsNoted) return;
+    if (isOurs) return;
+    if (tag === 'RESET' || tag === 'DISCARD ALL') {
+      const what = tag === 'RESET' ? 'some' : 'all';
+      parameters.onReset(what);
+      holder?.onServerReset(what);
+    }
+    if (ledger.nextIsNoted) return;
     const state = dirt.completed(tag);
     if (state !== null && holder !== null) this.#gapWanted = holder.onServerDirty(state);
   }
@@ -229,10 +234,9 @@ export class ServerReplies implements MessageHandler {
   #onParameterStatus(buffer: Buffer, from: number, to: number): Verdict {
     const pair = parseParameterStatus(buffer, from, to);
     if (pair === null) return this.#break('out_of_sync');
-    const index = trackedIndex(pair[0]);
-    if (index >= 0) this.#server.parameters.set(index, pair[1]);
+    const place = this.#server.parameters.report(pair[0], pair[1]);
     if (!this.#clientHears) return SKIP;
-    this.#server.holder!.onServerParameter(pair[0], pair[1]);
+    if (place >= 0) this.#server.holder!.onServerParameter(place);
     return FORWARD;
   }
 

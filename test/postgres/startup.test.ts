@@ -137,7 +137,7 @@ describe('a startup packet', () => {
   });
 
   it('may hold thousands of parameters, long values, and duplicates, of which the last one counts', async () => {
-    const many = Array.from({ length: 1200 }, (_, i) => [`x${i}`, '']).flat();
+    const many = Array.from({ length: 800 }, (_, i) => [`x.y${i}`, '']).flat();
     const names = [
       ['user', 'dave', 'database', pool.database, ...many],
       ['user', 'dave', 'database', pool.database, 'application_name', 'n'.repeat(9000)],
@@ -147,12 +147,12 @@ describe('a startup packet', () => {
         'dave',
         'database',
         pool.database,
-        '__proto__',
-        'x',
-        'constructor',
+        'geqo',
+        'on',
+        'x.constructor',
         'y',
         'options',
-        '-c=',
+        '-c geqo=1',
         'geqo',
         'off',
       ],

@@ -1,7 +1,12 @@
 /** Session parameters (checklist 26–33): what a client is told at its login, and what servers are told before its statement. */
 import { describe, expect, test } from 'vitest';
 import { sessionBench } from '../support/session-fixture.ts';
-import { client as m, parametersIn, server as s } from '../support/wire.ts';
+import { errorFields, client as m, parametersIn, server as s } from '../support/wire.ts';
+
+/** What the pooler sends to set parameters: names and values as they stand in the calls. */
+function set(...settings: readonly string[]): string {
+  return `SELECT ${settings.map((setting) => `pg_catalog.set_config(${setting},false) IS NULL`).join(',')}`;
+}
 
 describe('the welcome', () => {
   test('is the parameter set of a real server, then a key, then ReadyForQuery', () => {
@@ -20,7 +25,7 @@ describe('the welcome', () => {
   test('has the client’s own values over the server’s, in the server’s spelling of the names', () => {
     const bench = sessionBench();
     const alice = bench.client({
-      parameters: { APPLICATION_NAME: 'alice', timezone: 'Asia/Tokyo', search_path: 'secret', extra_float_digits: '3' },
+      parameters: { APPLICATION_NAME: 'alice', timezone: 'Asia/Tokyo', search_path: 'secret', server_version: '7' },
     });
     expect(alice.parameters.get('application_name')).toBe('alice');
     expect(alice.parameters.get('TimeZone')).toBe('Asia/Tokyo');
@@ -80,12 +85,12 @@ describe('a server that differs', () => {
     expect(bob.column('SHOW application_name')).toEqual(['']);
     expect(alice.column('SHOW TimeZone')).toEqual(['Asia/Tokyo']);
     expect(bench.server().queries).toEqual([
-      "SET TimeZone = 'Asia/Tokyo';SET application_name = 'alice'",
+      set("'TimeZone','Asia/Tokyo'", "'application_name','alice'"),
       'SHOW application_name',
-      "SET TimeZone = 'Etc/UTC';SET application_name = ''",
+      set("'TimeZone','Etc/UTC'", "'application_name',''"),
       'SHOW TimeZone',
       'SHOW application_name',
-      "SET TimeZone = 'Asia/Tokyo';SET application_name = 'alice'",
+      set("'TimeZone','Asia/Tokyo'", "'application_name','alice'"),
       'SHOW TimeZone',
     ]);
     expect(bench.postgres.sessions).toHaveLength(1);
@@ -120,7 +125,8 @@ describe('canonical values', () => {
     const alice = bench.client({ parameters: { DateStyle: 'German' } });
     expect(alice.query('SELECT a')).toBe('S(DateStyle=German, DMY) T D(a) C(SELECT 1) Z(I)');
     expect(alice.query('SELECT a')).toBe('T D(a) C(SELECT 1) Z(I)');
-    expect(bench.server().queries).toEqual(["RESET DateStyle;SET DateStyle = 'German'", 'SELECT a', 'SELECT a']);
+    const sql = set("'DateStyle',NULL", "'DateStyle','German'");
+    expect(bench.server().queries).toEqual([sql, 'SELECT a', 'SELECT a']);
   });
 
   test('are known at the next login', () => {
@@ -129,7 +135,7 @@ describe('canonical values', () => {
     const bob = bench.client({ parameters: { datestyle: 'German' } });
     expect(bob.parameters.get('DateStyle')).toBe('German, DMY');
     expect(bob.query('SELECT b')).toBe('T D(b) C(SELECT 1) Z(I)');
-    expect(bench.server().queries.filter((sql) => sql.includes('SET DateStyle'))).toHaveLength(1);
+    expect(bench.server().queries.filter((sql) => sql.includes('DateStyle'))).toHaveLength(1);
   });
 
   test('that equal the server’s need one SET only (ISO is ISO, MDY)', () => {
@@ -137,7 +143,7 @@ describe('canonical values', () => {
     const alice = bench.client({ parameters: { DateStyle: 'ISO' } });
     alice.query('SELECT a');
     alice.query('SELECT a');
-    expect(bench.server().queries.filter((sql) => sql.includes('SET DateStyle'))).toHaveLength(1);
+    expect(bench.server().queries.filter((sql) => sql.includes('DateStyle'))).toHaveLength(1);
   });
 });
 
@@ -177,10 +183,33 @@ describe('a client’s own SET', () => {
     expect(bench.postgres.sessions).toHaveLength(1);
   });
 
-  test('of a parameter that does not follow it is forwarded and reported', () => {
+  test('of anything that is reported follows it', () => {
     const bench = sessionBench({ pool_size: 1 });
     const alice = bench.client();
+    const bob = bench.client();
     expect(alice.query("SET IntervalStyle = 'iso_8601'")).toBe('C(SET) S(IntervalStyle=iso_8601) Z(I)');
+    expect(bob.column('SHOW IntervalStyle')).toEqual(['postgres']);
+    expect(alice.query('SHOW IntervalStyle')).toBe('T D(iso_8601) C(SHOW) Z(I)');
+    expect(bench.postgres.sessions).toHaveLength(1);
+  });
+
+  test('of what a server has reported for the first time is not left to another client', () => {
+    const bench = sessionBench({ pool_size: 1 });
+    bench.client();
+    const bob = bench.client();
+    const alice = bench.client();
+    alice.query("SET ext.mode = 'loud'");
+    // As an extension's parameter is once its library is loaded.
+    bench.server().send(s.parameter('ext.mode', 'loud'));
+    bench.run();
+    expect(bob.column('SHOW ext.mode')).toEqual(['']);
+    expect(bob.query('SELECT b')).toBe('T D(b) C(SELECT 1) Z(I)');
+    expect(bench.server().queries).toEqual([
+      "SET ext.mode = 'loud'",
+      set("'ext.mode',NULL"),
+      'SHOW ext.mode',
+      'SELECT b',
+    ]);
   });
 });
 
@@ -190,12 +219,279 @@ describe('a value that the server refuses', () => {
     bench.expectClients('parameter_refused');
     const alice = bench.client({ parameters: { TimeZone: 'invalid/zone', application_name: 'alice' } });
     const bob = bench.client();
-    expect(alice.query('INSERT never')).toBe('E(22023)');
+    alice.send(m.query('INSERT never'));
+    bench.run();
+    const fields = errorFields(alice.take()[0]!);
+    expect(fields.get('S')).toBe('FATAL');
+    expect(fields.get('C')).toBe('22023');
+    expect(fields.get('M')).toBe('invalid value for parameter "TimeZone": "invalid/zone"');
     expect(alice.isEnded).toBe(true);
     expect(bob.column('SHOW application_name')).toEqual(['']);
     expect(bench.postgres.rows).toEqual([]);
     expect(bench.postgres.sessions).toHaveLength(1);
   });
+
+  test('also on a server that has another client’s wishes, which it then has no more', () => {
+    const bench = sessionBench({ pool_size: 1 });
+    bench.expectClients('parameter_refused');
+    const alice = bench.client({ parameters: { work_mem: '1MB' } });
+    alice.query('SELECT a');
+    const bob = bench.client({ parameters: { no_such_parameter: '1' } });
+    expect(bob.query('INSERT never')).toBe('E(42704)');
+    expect(bench.client().column('SHOW work_mem')).toEqual(['4MB']);
+    expect(alice.column('SHOW work_mem')).toEqual(['1MB']);
+    expect(bench.postgres.rows).toEqual([]);
+    expect(bench.postgres.sessions).toHaveLength(1);
+  });
+});
+
+describe('a wish', () => {
+  test('is set before the client’s statement, and withdrawn before another’s', () => {
+    const bench = sessionBench({ pool_size: 1 });
+    const alice = bench.client({ parameters: { statement_timeout: '5s', options: '-c work_mem=1MB' } });
+    const bob = bench.client({ parameters: { Work_Mem: '2MB' } });
+    const carol = bench.client();
+    expect(alice.query('SHOW statement_timeout')).toBe('T D(5s) C(SHOW) Z(I)');
+    expect(alice.column('SHOW work_mem')).toEqual(['1MB']);
+    expect(bob.column('SHOW statement_timeout')).toEqual(['0']);
+    expect(bob.column('SHOW work_mem')).toEqual(['2MB']);
+    expect(carol.column('SHOW work_mem')).toEqual(['4MB']);
+    expect(carol.column('SHOW statement_timeout')).toEqual(['0']);
+    expect(bench.server().queries.filter((sql) => !sql.startsWith('SHOW'))).toEqual([
+      set("'work_mem','1MB'", "'statement_timeout','5s'"),
+      set("'statement_timeout',NULL", "'Work_Mem','2MB'"),
+      set("'Work_Mem',NULL"),
+    ]);
+    expect(bench.postgres.sessions).toHaveLength(1);
+  });
+
+  test('that two clients share costs one SET', () => {
+    const bench = sessionBench({ pool_size: 1 });
+    const parameters = { statement_timeout: '5s' };
+    const clients = [bench.client({ parameters }), bench.client({ parameters })];
+    for (const client of [...clients, ...clients]) client.query('SELECT a');
+    expect(bench.server().queries.filter((sql) => sql.includes('set_config'))).toHaveLength(1);
+  });
+
+  test.each(['session', 'statement'])('is known in %s mode', (mode) => {
+    const bench = sessionBench({ pool_size: 1, pool_mode: mode });
+    const alice = bench.client({ parameters: { options: '--work-mem=1MB' } });
+    expect(alice.column('SHOW work_mem')).toEqual(['1MB']);
+    alice.leave();
+    expect(bench.client().column('SHOW work_mem')).toEqual(['4MB']);
+    expect(bench.postgres.sessions).toHaveLength(1);
+  });
+
+  test.each(['DISCARD ALL', 'discard all;', 'RESET ALL', 'SELECT nothing'])(
+    'is right after %s between two sessions',
+    (reset) => {
+      const bench = sessionBench({ pool_size: 1, pool_mode: 'session', server_reset_query: reset });
+      for (const work_mem of ['1MB', '1MB', null, '1MB']) {
+        const client = bench.client({ parameters: work_mem === null ? {} : { work_mem } });
+        expect(client.column('SHOW work_mem')).toEqual([work_mem ?? '4MB']);
+        client.leave();
+      }
+      const withdrawals = bench.server().queries.filter((sql) => sql.includes('NULL,false'));
+      expect(withdrawals).toHaveLength(reset.startsWith('RESET') || reset.startsWith('SELECT') ? 1 : 0);
+      expect(bench.postgres.sessions).toHaveLength(1);
+    },
+  );
+
+  test('that options give is overruled by the packet’s own, wherever that stands', () => {
+    const bench = sessionBench({ pool_size: 1 });
+    for (const parameters of [
+      { options: '-c work_mem=1MB', work_mem: '2MB' },
+      { work_mem: '2MB', options: '-c work_mem=1MB' },
+    ]) {
+      const client = bench.client({ parameters });
+      expect(client.column('SHOW work_mem')).toEqual(['2MB']);
+    }
+  });
+
+  test('may be one of very many', () => {
+    const bench = sessionBench({ pool_size: 1 });
+    const names = Array.from({ length: 1400 }, (_, i) => `a.${i.toString(36)}`);
+    const alice = bench.client({
+      parameters: {
+        options: names
+          .map((name) => `-c${name}=`)
+          .join(' ')
+          .slice(0, 9900),
+      },
+    });
+    expect(alice.column('SHOW a.1')).toEqual(['']);
+    expect(bench.client().column('SHOW a.1')).toEqual(['']);
+    expect(bench.postgres.sessions).toHaveLength(1);
+  });
+
+  test('of a client that leaves while it is being set is withdrawn all the same', () => {
+    const bench = sessionBench({ pool_size: 1 });
+    bench.expectClients('eof');
+    const bob = bench.client();
+    const alice = bench.client({ parameters: { work_mem: '1MB' } });
+    bench.server().holdReplies();
+    alice.send(m.query('INSERT never'));
+    bench.run();
+    alice.vanish();
+    bench.server().releaseReplies();
+    bench.run();
+    expect(bob.column('SHOW work_mem')).toEqual(['4MB']);
+    expect(bench.postgres.rows).toEqual([]);
+    expect(bench.postgres.sessions).toHaveLength(1);
+  });
+
+  test('that cannot be withdrawn costs the server, not the next client', () => {
+    const bench = sessionBench({ pool_size: 1 });
+    bench.expectServers('parameter_failed');
+    bench.client({ parameters: { work_mem: '1MB' } }).query('SELECT a');
+    const bob = bench.client({ parameters: { application_name: 'bob' } });
+    const postgres = bench.server().takeOver();
+    bob.send(m.query('SHOW application_name'));
+    bench.run();
+    for (const sql of [
+      "'work_mem',NULL,false) IS NULL,pg_catalog.set_config('application_name'",
+      "'work_mem',NULL,false) IS NULL",
+    ]) {
+      postgres.expect('Q', sql);
+      postgres.send(s.error({ code: '0A000', message: 'parameter cannot be reset' }), s.ready('I'));
+      bench.run();
+    }
+    postgres.expect('X');
+    postgres.die('exit');
+    bench.run();
+    expect(bob.takeSummary()).toBe('T D(bob) C(SHOW) Z(I)');
+    expect(bench.postgres.sessions).toHaveLength(2);
+  });
+
+  test('is set again if a cancel or a timeout has hit the SET', () => {
+    const bench = sessionBench({ pool_size: 1 });
+    bench.client();
+    const alice = bench.client({ parameters: { work_mem: '1MB' } });
+    const postgres = bench.server().takeOver();
+    alice.send(m.query('SELECT a'));
+    bench.run();
+    postgres.expect('Q', 'work_mem');
+    postgres.send(s.error({ code: '57014', message: 'canceling statement' }), s.ready('I'));
+    bench.run();
+    postgres.expect('Q', 'work_mem');
+    postgres.send(s.complete('SELECT 1'), s.ready('I'));
+    bench.run();
+    postgres.expect('Q', 'SELECT a');
+    postgres.send(s.complete('SELECT 0'), s.ready('I'));
+    bench.run();
+    expect(alice.takeSummary()).toBe('C(SELECT 0) Z(I)');
+  });
+
+  test('for the unchangeable is the server’s to refuse', () => {
+    const bench = sessionBench({ pool_size: 1 });
+    bench.expectClients('parameter_refused');
+    const alice = bench.client({ parameters: { server_version: 'invalid' } });
+    expect(alice.query('SELECT a')).toBe('E(22023)');
+    bench.client().query('SELECT b');
+    expect(bench.postgres.sessions).toHaveLength(1);
+  });
+});
+
+describe('options', () => {
+  test.each([
+    ['-x', 'invalid command-line argument for server process: -x'],
+    ['-c a', '-c a requires a value'],
+  ])('%s ends the login with what PostgreSQL says', (options, message) => {
+    const bench = sessionBench();
+    const alice = bench.connect();
+    alice.sendStartup({ parameters: { options } });
+    bench.run();
+    const [error] = alice.take();
+    const fields = errorFields(error!);
+    expect([fields.get('S'), fields.get('C'), fields.get('M')]).toEqual(['FATAL', '42601', message]);
+    expect(alice.isEnded).toBe(true);
+  });
+
+  test('are not looked into before a password is proven', () => {
+    const bench = sessionBench({ auth_type: 'plain' });
+    const alice = bench.connect();
+    alice.sendStartup({ parameters: { options: '-x' } });
+    bench.run();
+    expect(alice.takeSummary()).toMatch(/^R/);
+  });
+
+  test('are dropped where they are unknown if ignore_startup_parameters has `options`', () => {
+    const bench = sessionBench({ pool_size: 1, ignore_startup_parameters: 'extra_float_digits, options' });
+    const options = '-c work_mem=1MB -c intervalstyle=iso_8601 -c DateStyle=German -x';
+    const alice = bench.client({ parameters: { options, extra_float_digits: 'invalid', statement_timeout: '1s' } });
+    expect(alice.column('SHOW work_mem')).toEqual(['4MB']);
+    expect(alice.column('SHOW IntervalStyle')).toEqual(['iso_8601']);
+    expect(alice.column('SHOW DateStyle')).toEqual(['German, DMY']);
+    expect(alice.column('SHOW statement_timeout')).toEqual(['1s']);
+  });
+});
+
+test('ignore_startup_parameters drops names, but not of what PgBouncer tracks', () => {
+  const bench = sessionBench({ pool_size: 1, ignore_startup_parameters: 'WORK_MEM,DateStyle,intervalstyle,no_such' });
+  const parameters = {
+    work_mem: '1MB',
+    datestyle: 'German',
+    IntervalStyle: 'iso_8601',
+    no_such: '1',
+    options: '-cno_such=1',
+  };
+  const alice = bench.client({ parameters });
+  expect(alice.column('SHOW work_mem')).toEqual(['4MB']);
+  expect(alice.column('SHOW DateStyle')).toEqual(['German, DMY']);
+  expect(alice.column('SHOW IntervalStyle')).toEqual(['iso_8601']);
+});
+
+test('track_extra_parameters says what else that is', () => {
+  const settings = { ignore_startup_parameters: 'work_mem, IntervalStyle', track_extra_parameters: 'work_mem' };
+  const bench = sessionBench({ pool_size: 1, ...settings });
+  const alice = bench.client({ parameters: { work_mem: '1MB', IntervalStyle: 'iso_8601' } });
+  expect(alice.column('SHOW work_mem')).toEqual(['1MB']);
+  expect(alice.column('SHOW IntervalStyle')).toEqual(['postgres']);
+});
+
+describe('what the database entry says', () => {
+  const databases = {
+    app: 'host=10.0.0.1 datestyle=German timezone=Asia/Tokyo application_name=pool client_encoding=latin1',
+  };
+
+  test('is what servers begin with, and clients that do not say otherwise', () => {
+    const bench = sessionBench({ pool_size: 1 }, { databases });
+    const alice = bench.client();
+    const bob = bench.client({ parameters: { timezone: 'UTC', application_name: 'bob' } });
+    expect(Object.fromEntries(bench.server().startup)).toEqual({
+      user: 'app',
+      database: 'app',
+      client_encoding: 'latin1',
+      datestyle: 'German',
+      timezone: 'Asia/Tokyo',
+      application_name: 'pool',
+    });
+    expect(alice.parameters.get('DateStyle')).toBe('German, DMY');
+    expect(alice.column('SHOW TimeZone')).toEqual(['Asia/Tokyo']);
+    expect(bench.server().queries).toEqual(['SHOW TimeZone']);
+    expect(bob.column('SHOW application_name')).toEqual(['bob']);
+    expect(alice.column('SHOW application_name')).toEqual(['pool']);
+  });
+
+  test('as connect_query is not undone for the client', () => {
+    const bench = sessionBench(
+      { pool_size: 1 },
+      { databases: { app: { host: '10.0.0.1', connect_query: "SET TimeZone = 'Asia/Tokyo'" } } },
+    );
+    const alice = bench.client();
+    expect(alice.parameters.get('TimeZone')).toBe('Asia/Tokyo');
+    expect(alice.column('SHOW TimeZone')).toEqual(['Asia/Tokyo']);
+    expect(bench.server().queries).toEqual(["SET TimeZone = 'Asia/Tokyo'", 'SHOW TimeZone']);
+  });
+});
+
+test('application_name_add_host says where a client comes from', () => {
+  const bench = sessionBench({ pool_size: 1, application_name_add_host: true });
+  const alice = bench.client({ parameters: { application_name: 'billing' } });
+  const bob = bench.client();
+  expect(alice.column('SHOW application_name')).toEqual([`billing - 192.0.2.7:${alice.port}`]);
+  expect(bob.parameters.get('application_name')).toBe(`app - 192.0.2.7:${bob.port}`);
+  expect(bob.column('SHOW application_name')).toEqual([`app - 192.0.2.7:${bob.port}`]);
 });
 
 describe('a parameter that changes by itself (SIGHUP)', () => {
@@ -206,7 +502,7 @@ describe('a parameter that changes by itself (SIGHUP)', () => {
     bench.run();
     expect(alice.takeSummary()).toBe('');
     expect(alice.query('SELECT a')).toContain('T D(a) C(SELECT 1) Z(I)');
-    expect(bench.server().queries).toEqual(["SET TimeZone = 'Etc/UTC'", 'SELECT a']);
+    expect(bench.server().queries).toEqual([set("'TimeZone','Etc/UTC'"), 'SELECT a']);
     expect(bench.postgres.sessions).toHaveLength(1);
   });
 

@@ -221,7 +221,7 @@ describe('what follows the last ReadyForQuery', () => {
     expect(alice.takeSummary()).toBe('C(SELECT 0) Z(I)');
     expect(bob.takeSummary()).toBe('');
     // Bob's own application_name is set again before his statement.
-    expect(postgres.queries.at(-1)).toBe("SET application_name = ''");
+    expect(postgres.queries.at(-1)).toBe("SELECT pg_catalog.set_config('application_name','',false) IS NULL");
     postgres.send(s.complete('SET'), s.parameter('application_name', ''), s.ready('I'));
     bench.run();
     postgres.send(s.complete('SELECT 0'), s.ready('I'));

@@ -24,10 +24,11 @@ describe('a login', () => {
     const bench = scene({ login_notify_message: 'be quick' });
     bench.client().query('SELECT a');
     bench.postgres.database.parameters.set('server_version', '99.9');
-    const client = ask(bench, { parameters: { application_name: 'ignored by this server' } });
+    const client = ask(bench, { parameters: { application_name: 'streams' } });
     const messages = client.take();
     expect(messages.map(({ type }) => type).join('')).toMatch(/^RS+KNZ$/);
-    expect(parametersIn(messages)).toEqual(bench.postgres.database.parameters);
+    const { parameters } = bench.postgres.database;
+    expect(parametersIn(messages)).toEqual(new Map([...parameters, ['application_name', 'streams']]));
     const key = messages.find(({ type }) => type === 'K')!.body;
     expect(key.readUInt32BE(0)).not.toBe(bench.server(1).pid);
     expect(client.exchange(m.query('SELECT x'))).toBe('T D(x) C(SELECT 1) Z(I)');

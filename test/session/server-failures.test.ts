@@ -301,3 +301,22 @@ describe('a server that ends while it', () => {
     expect(bench.pool().servers.total).toBe(0);
   });
 });
+
+test('a session that ends in the chunk that its login ends in: its own words count, and a later one is waited for', () => {
+  const bench = sessionBench({ pool_size: 1 });
+  bench.expectServers('fatal_error');
+  let isFirst = true;
+  bench.postgres.onStartup = (session) => {
+    session.holdReplies();
+    session.login();
+    if (isFirst) session.send(fatal('57P01'));
+    session.releaseReplies();
+    if (isFirst) session.die('exit');
+    isFirst = false;
+  };
+  const alice = bench.connect();
+  alice.sendStartup();
+  bench.advance(3000);
+  expect(alice.takeSummary()).toMatch(/^R S.* K Z\(I\)$/);
+  expect(bench.log.lines.some(({ message }) => message.includes('terminating connection'))).toBe(true);
+});

@@ -30,6 +30,14 @@ const DEFAULT_PARAMETERS: readonly (readonly [string, string])[] = [
   ['server_encoding', 'UTF8'],
 ];
 
+/** Parameters that are not reported. */
+const UNREPORTED: readonly (readonly [string, string])[] = [
+  ['search_path', '"$user", public'],
+  ['statement_timeout', '0'],
+  ['extra_float_digits', '1'],
+  ['work_mem', '4MB'],
+];
+
 /** How values are reported that clients write in another way. */
 const CANONICAL: Readonly<Record<string, string>> = {
   'DateStyle=ISO': 'ISO, MDY',
@@ -43,11 +51,15 @@ export class ModelDatabase {
   /** Tokens of committed INSERTs and COPYs, in the order of their commits. */
   readonly rows: string[] = [];
   readonly parameters = new Map(DEFAULT_PARAMETERS);
+  readonly unreported = new Map(UNREPORTED);
 
-  /** The parameter's own spelling; null if it is not one that is reported. */
+  /** The parameter's own spelling; null if there is none. A name with a dot is anybody's. */
   parameterName(name: string): string | null {
-    for (const known of this.parameters.keys()) if (known.toLowerCase() === name.toLowerCase()) return known;
-    return null;
+    const folded = name.toLowerCase();
+    for (const known of [...this.parameters.keys(), ...this.unreported.keys()]) {
+      if (known.toLowerCase() === folded) return known;
+    }
+    return /^\w+(?:\.\w+)+$/.test(name) ? folded : null;
   }
 
   /** How `value` is reported. Throws 22023 for one that the parameter cannot have. */

@@ -7,6 +7,8 @@ export interface Statement {
   readonly text: string;
   /** SET: the value. */
   readonly value: string;
+  /** SET CONFIG: what its calls set, or reset to what the session began with (null). */
+  readonly settings: readonly { readonly name: string; readonly value: string | null }[];
   /** ROWS, COPY OUT: how many. */
   readonly count: number;
   /** The names of the columns that it returns; null for none. */
@@ -32,6 +34,8 @@ const VERBS = [
   /** Runs until `finish()` or a cancel. */
   'SLEEP',
   'SET',
+  /** `SELECT pg_catalog.set_config('name','value',false) IS NULL,…` */
+  'SET CONFIG',
   'SHOW',
   'RESET',
   'DISCARD',
@@ -81,9 +85,10 @@ function parseStatement(text: string): Statement {
   const [word = '', rest = ''] = /^(\S+)\s*([^]*)$/.exec(text)?.slice(1) ?? [];
   const upper = word.toUpperCase();
   const name = upper === 'COPY' ? `COPY ${rest.split(/\s/)[0]?.toUpperCase()}` : upper;
+  if (rest.startsWith('pg_catalog.set_config(')) return parseSetConfig(rest);
   const verb = VERBS.find((known) => known === name) ?? SYNONYMS.get(name);
   if (verb === undefined) throw new SqlError('42601', `syntax error at or near "${word}"`);
-  const base = { verb, text: rest, value: '', count: 0, columns: COLUMNS[verb] ?? null };
+  const base = { verb, text: rest, value: '', settings: [], count: 0, columns: COLUMNS[verb] ?? null };
   switch (verb) {
     case 'ROWS': {
       const [, count = '1', row = 'x'] = /^(\d+)\s*([^]*)$/.exec(rest) ?? [];
@@ -99,6 +104,18 @@ function parseStatement(text: string): Statement {
     default:
       return base;
   }
+}
+
+const LITERAL = String.raw`E'(?:[^'\\]|''|\\[^])*'|'(?:[^']|'')*'`;
+const CALL = String.raw`pg_catalog\.set_config\((${LITERAL}),(${LITERAL}|NULL),false\) IS NULL`;
+
+function parseSetConfig(text: string): Statement {
+  if (!new RegExp(`^${CALL}(?:,${CALL})*$`).test(text)) throw new SqlError('42601', 'syntax error in set_config');
+  const settings = [...text.matchAll(new RegExp(CALL, 'g'))].map(([, name = '', value = '']) => {
+    return { name: literalValue(name), value: value === 'NULL' ? null : literalValue(value) };
+  });
+  if (settings.length > 1664) throw new SqlError('54011', 'target lists can have at most 1664 entries');
+  return { verb: 'SET CONFIG', text, value: '', settings, count: 0, columns: settings.map(() => '?column?') };
 }
 
 /** What a string literal means: '…' with doubled quotes, or E'…' with escapes. */

@@ -17,8 +17,8 @@ export class ModelTransaction {
 
   constructor(database: ModelDatabase, parameters: ReadonlyMap<string, string>) {
     this.#database = database;
-    this.#loginParameters = parameters;
-    this.#parameters = new Map(parameters);
+    this.#loginParameters = new Map([...database.unreported, ...parameters]);
+    this.#parameters = new Map(this.#loginParameters);
     this.#reported = new Map(parameters);
   }
 
@@ -110,11 +110,19 @@ export class ModelTransaction {
       case 'SET':
         this.#set(statement);
         return [];
+      case 'SET CONFIG': {
+        for (const setting of statement.settings) this.#setConfig(setting.name, setting.value);
+        this.#lastTag = 'SELECT 1';
+        return [server.row('f')];
+      }
       case 'RESET':
+        if (/^(?:all)?$/i.test(text)) this.#change(new Map(this.#loginParameters));
+        else this.#setConfig(text, null);
+        return [];
       case 'DISCARD':
-        if (verb === 'DISCARD' && this.inBlock) throw new SqlError('25001', 'DISCARD ALL cannot run in a transaction');
+        if (this.inBlock) throw new SqlError('25001', 'DISCARD ALL cannot run in a transaction');
         this.#change(new Map(this.#loginParameters));
-        this.#lastTag = verb === 'DISCARD' ? 'DISCARD ALL' : 'RESET';
+        this.#lastTag = 'DISCARD ALL';
         return [];
       case 'LISTEN':
         return [];
@@ -148,8 +156,9 @@ export class ModelTransaction {
 
   /** Parameters whose value is not the one that was last reported. */
   takeChangedParameters(): [string, string][] {
-    const changed = [...this.#parameters].filter(([name, value]) => this.#reported.get(name) !== value);
-    this.#reported = new Map(this.#parameters);
+    const reported = [...this.#parameters].filter(([name]) => this.#database.parameters.has(name));
+    const changed = reported.filter(([name, value]) => this.#reported.get(name) !== value);
+    this.#reported = new Map(reported);
     return changed;
   }
 
@@ -159,9 +168,15 @@ export class ModelTransaction {
   }
 
   #set({ text, value }: Statement): void {
-    const name = this.#database.parameterName(text);
-    if (name === null) throw new SqlError('42704', `unrecognized configuration parameter "${text}"`);
-    this.#change(new Map(this.#parameters).set(name, this.#database.canonical(name, value)));
+    this.#setConfig(text, value);
+  }
+
+  /** Null is the value that the session began with. */
+  #setConfig(given: string, value: string | null): void {
+    const name = this.#database.parameterName(given);
+    if (name === null) throw new SqlError('42704', `unrecognized configuration parameter "${given}"`);
+    const result = value === null ? (this.#loginParameters.get(name) ?? '') : this.#database.canonical(name, value);
+    this.#change(new Map(this.#parameters).set(name, result));
   }
 
   #change(parameters: Map<string, string>): void {

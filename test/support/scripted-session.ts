@@ -137,8 +137,13 @@ export class ScriptedSession {
   login(): void {
     const server_ = this.#server;
     this.identify();
-    const parameters = new Map(server_.database.parameters);
-    this.model = new ModelSession(server_.database, this.pid, parameters, {
+    const { database } = server_;
+    const parameters = new Map(database.parameters);
+    for (const [given, value] of this.startup) {
+      const name = ['user', 'database'].includes(given) ? null : database.parameterName(given);
+      if (name !== null) parameters.set(name, database.canonical(name, value));
+    }
+    this.model = new ModelSession(database, this.pid, parameters, {
       onReplies: (bytes) => this.#reply(bytes),
       onExit: () => this.#onExit(),
     });

@@ -10,6 +10,7 @@ import {
   integer,
   type Kind,
   listenAddresses,
+  nameList,
   optional,
   path,
   size,
@@ -205,6 +206,27 @@ describe('path', () => {
   it('refuses what no file is called', () => {
     expect(parse(path, '')).toMatch(/^! expected a path/);
     expect(parse(path, 'a\0')).toMatch(/NUL/);
+  });
+});
+
+describe('a list of names', () => {
+  it.each([
+    ['', []],
+    ['options', ['options']],
+    [' extra_float_digits , options,', ['extra_float_digits', 'options']],
+    [
+      ['a.b', 'IntervalStyle'],
+      ['a.b', 'IntervalStyle'],
+    ],
+  ])('takes %j', (written, value) => {
+    expect(parse(nameList, written)).toEqual(value);
+    expect(parse(nameList, nameList.format(value))).toEqual(value);
+  });
+
+  it('refuses what is no name', () => {
+    expect(parse(nameList, null)).toMatch(/^! expected names, found /);
+    expect(parse(nameList, 'a\0')).toMatch(/NUL/);
+    expect(parse(nameList, 'x'.repeat(256))).toMatch(/at most 255 bytes/);
   });
 });
 

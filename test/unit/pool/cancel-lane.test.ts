@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { DerivedKeys } from '../../../src/auth/derived-keys.ts';
 import { CancelLane } from '../../../src/pool/cancel-lane.ts';
+import { ParameterTable } from '../../../src/server/parameter-table.ts';
 import { ServerConnection } from '../../../src/server/server-connection.ts';
 import type { ServerOwner } from '../../../src/server/server-holder.ts';
 import { StatementRegistry } from '../../../src/server/statement-registry.ts';
@@ -20,11 +21,12 @@ function setUp(limit: number) {
       environment,
       address: { host: '10.0.0.1', port: 5432 },
       hostName: '10.0.0.1',
-      credentials: { user: 'app', database: 'app', secret: null },
+      credentials: { user: 'app', database: 'app', secret: null, parameters: [] },
       keys,
       lease: { release: () => {} },
       owner,
       protocolMinor: 2,
+      parameterTable: new ParameterTable(),
       maxMessageBytes: 1_000_000,
       unguessable: 'x',
       statements: new StatementRegistry(),

@@ -21,11 +21,16 @@ test('a server that asks for MD5 where FIPS forbids it: the login fails, nothing
   const failures: LoginFailure[] = [];
   const environment = new VirtualEnvironment();
   const secret = { kind: 'plain', password: 'secret' } as const;
-  const login = new ServerLogin({ user: 'app', database: 'app', secret }, environment, new DerivedKeys(environment), {
-    sendLogin: () => {},
-    onLoginDone: () => {},
-    onLoginFailed: (failure) => failures.push(failure),
-  });
+  const login = new ServerLogin(
+    { user: 'app', database: 'app', secret, parameters: [] },
+    environment,
+    new DerivedKeys(environment),
+    {
+      sendLogin: () => {},
+      onLoginDone: () => {},
+      onLoginFailed: (failure) => failures.push(failure),
+    },
+  );
   login.start(0);
   const body = Buffer.of(0, 0, 0, 5, 1, 2, 3, 4);
   login.onMessage(AUTHENTICATION, body, 0, body.length);

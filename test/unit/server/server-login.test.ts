@@ -15,7 +15,12 @@ function login(minor: number, ...messages: readonly Buffer[]) {
   const environment = new VirtualEnvironment();
   const sent: Buffer[] = [];
   const ends: (LoginFailure | LoginResult)[] = [];
-  const credentials = { user: 'app', database: 'db', secret: { kind: 'plain', password: 'x' } as const };
+  const credentials = {
+    user: 'app',
+    database: 'db',
+    secret: { kind: 'plain', password: 'x' } as const,
+    parameters: [],
+  };
   const login_ = new ServerLogin(credentials, environment, new DerivedKeys(environment), {
     sendLogin: (bytes) => sent.push(bytes),
     onLoginDone: (result) => ends.push(result),
