@@ -18,6 +18,8 @@ export class PooledStatement {
   readonly body: string;
   /** What its first words tell. */
   readonly peek: StatementPeek;
+  /** Goes up when what was prepared before cannot be used any more, on whichever server. */
+  generation = 0;
   /** How many clients' names and servers refer to it. */
   references = 0;
 

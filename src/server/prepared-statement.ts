@@ -14,24 +14,29 @@ export class PreparedStatement implements Listed<PreparedStatement>, ReplyNote {
   readonly statement: PooledStatement;
   /** In which batch of the server's its Parse was sent (`ReplyLedger.batch`); null once that was answered. */
   sentInBatch: number | null;
-  /** The server has it no more, or as something that cannot be used: it has to be closed and prepared again. */
-  isStale = false;
+  /** What the plan was made for; see `PooledStatement.generation`. */
+  readonly #generation: number;
+  #isGone = false;
 
   constructor(statement: PooledStatement, batch: number) {
     this.statement = statement;
     this.sentInBatch = batch;
+    this.#generation = statement.generation;
+  }
+
+  /** The server has it no more, or as something that cannot be used: it has to be closed and prepared again. */
+  get isStale(): boolean {
+    return this.#isGone || this.#generation !== this.statement.generation;
   }
 
   answered(): void {}
 
   failed(error: ErrorFields | null): void {
-    if (error === null || isStale(error)) this.isStale = true;
+    // Somebody has deallocated it by SQL, or nobody knows what happened.
+    if (error === null || error.sqlstate === '26000') this.#isGone = true;
+    // The type of its result has changed, which PostgreSQL never mends. Other servers will find the same.
+    else if (error.sqlstate === '0A000' && error.routine === 'RevalidateCachedQuery') this.statement.generation++;
   }
 
   skipped(): void {}
-}
-
-/** 26000: somebody has deallocated it by SQL. Or a plan whose result type has changed, which PostgreSQL never mends. */
-function isStale({ sqlstate, routine }: ErrorFields): boolean {
-  return sqlstate === '26000' || (sqlstate === '0A000' && routine === 'RevalidateCachedQuery');
 }
