@@ -117,11 +117,16 @@ export class ClientSession implements Client, WireReader, MessageHandler, Prepar
     this.#statementMessages =
       this.#statements === null
         ? null
-        : new StatementMessages(this, this.#statements, {
-            perServer,
-            perClient: maxClientPreparedStatements,
-            bytesPerClient: maxClientPreparedSizeBytes,
-          });
+        : new StatementMessages(
+            this,
+            this.#statements,
+            {
+              perServer,
+              perClient: maxClientPreparedStatements,
+              bytesPerClient: maxClientPreparedSizeBytes,
+            },
+            options.pool.traffic,
+          );
   }
 
   get state(): ClientState {

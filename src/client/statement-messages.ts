@@ -18,6 +18,7 @@ import { type PooledStatement, parseMessage } from '../server/pooled-statement.t
 import type { PreparedStatement } from '../server/prepared-statement.ts';
 import { ERROR_TO_CLIENT, TO_CLIENT } from '../server/reply-ledger.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
+import type { TrafficCounters } from '../server/traffic-counters.ts';
 import { UnnamedNote } from '../server/unnamed-note.ts';
 import type { ClientStatements } from './client-statements.ts';
 import type { NamedStatement } from './named-statement.ts';
@@ -64,6 +65,7 @@ export class StatementMessages {
   readonly #host: StatementHost;
   readonly #own: ClientStatements;
   readonly #limits: StatementLimits;
+  readonly #traffic: TrafficCounters;
   /** Counts unnamed statements that are too long to be kept, so that each is like no other. */
   #longBodies = 0;
   /** In which batch the unnamed statement was last made certain, and on which server: within it, that holds. */
@@ -82,10 +84,11 @@ export class StatementMessages {
   #nameAt = 0;
   #nameEnd = 0;
 
-  constructor(host: StatementHost, own: ClientStatements, limits: StatementLimits) {
+  constructor(host: StatementHost, own: ClientStatements, limits: StatementLimits, traffic: TrafficCounters) {
     this.#host = host;
     this.#own = own;
     this.#limits = limits;
+    this.#traffic = traffic;
   }
 
   onHeader(code: number, bodyLength: number, buffer: Buffer, bodyAt: number, end: number): Verdict {
@@ -131,6 +134,7 @@ export class StatementMessages {
     }
     const { statement } = this.#named;
     const prepared = this.#prepared(server, statement);
+    if (code === type.BIND) this.#traffic.binds++;
     server.admit(code, TO_CLIENT, prepared);
     const name = statement.nameBytes;
     server.queueHeader(code, 4 + bodyLength + name.length - (this.#nameEnd + 1 - this.#nameAt));
@@ -238,6 +242,7 @@ export class StatementMessages {
     const statement = this.#own.registered(body);
     if (statement === null || !this.#host.isPrepared(statement)) return false;
     if (this.#own.find(name) !== null || this.#excess(name, body) !== null) return false;
+    this.#traffic.clientParses++;
     this.#own.add(name, body, NO_BATCH).answered();
     this.#host.answerFree(PARSE_COMPLETE_MESSAGE);
     return true;
@@ -264,6 +269,7 @@ export class StatementMessages {
       this.#own.forget(named);
       return this.#host.holdUntilAnswered();
     }
+    this.#traffic.clientParses++;
     if (prepared !== null && !prepared.isStale && this.#wouldParse(server)) {
       server.prepared.use(prepared);
       server.answerOurselves(type.PARSE, named);
@@ -401,6 +407,7 @@ export class StatementMessages {
     const stale = all.find(statement);
     if (stale !== null) this.#closeOn(server, stale);
     while (all.size >= this.#limits.perServer && all.leastUsed !== null) this.#closeOn(server, all.leastUsed);
+    this.#traffic.serverParses++;
     const prepared = all.prepare(statement, ledger.batch);
     const note = all.preparing(prepared);
     const destination = named === null ? ERROR_TO_CLIENT : TO_CLIENT;

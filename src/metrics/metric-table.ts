@@ -59,18 +59,18 @@ const trafficMetrics = [
   ),
   traffic(
     'pgbouncer_stats_totals_client_parses_total',
-    'Statements prepared by clients; 0, for prepared statements are not tracked yet',
-    () => 0,
+    'Named statements prepared by clients, where they are mapped',
+    ({ clientParses }) => clientParses,
   ),
   traffic(
     'pgbouncer_stats_totals_server_parses_total',
-    'Statements prepared on servers; 0, for prepared statements are not tracked yet',
-    () => 0,
+    'Named statements prepared on servers, where they are mapped',
+    ({ serverParses }) => serverParses,
   ),
   traffic(
     'pgbouncer_stats_totals_binds_total',
-    'Prepared statements run; 0, for prepared statements are not tracked yet',
-    () => 0,
+    'Binds of named statements, where they are mapped',
+    ({ binds }) => binds,
   ),
   traffic('tsbouncer_client_logins_total', 'Logins of clients that succeeded', ({ logins }) => logins),
 ].flat();

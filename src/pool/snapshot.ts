@@ -303,7 +303,7 @@ function oldestTransactions({ servers }: Pool, nowMs: number) {
 
 function snapshotTraffic(traffic: TrafficCounters): TrafficSnapshot {
   const { queries, transactions, queryMs, transactionMs, receivedBytes, sentBytes } = traffic;
-  const { waitMs, assignments, logins } = traffic;
+  const { waitMs, assignments, logins, clientParses, serverParses, binds } = traffic;
   return {
     queries,
     transactions,
@@ -314,6 +314,9 @@ function snapshotTraffic(traffic: TrafficCounters): TrafficSnapshot {
     waitMs,
     assignments,
     logins,
+    clientParses,
+    serverParses,
+    binds,
   };
 }
 

@@ -18,6 +18,12 @@ export class TrafficCounters {
   assignments = 0;
   /** Logins of clients. */
   logins = 0;
+  /** Named statements that clients have prepared, where they are mapped. */
+  clientParses = 0;
+  /** Parses of those that servers were sent. */
+  serverParses = 0;
+  /** Binds of named statements, where they are mapped. */
+  binds = 0;
 
   /** Adds what `other` has counted. */
   add(other: TrafficCounters): void {
@@ -30,6 +36,9 @@ export class TrafficCounters {
     this.waitMs += other.waitMs;
     this.assignments += other.assignments;
     this.logins += other.logins;
+    this.clientParses += other.clientParses;
+    this.serverParses += other.serverParses;
+    this.binds += other.binds;
   }
 }
 

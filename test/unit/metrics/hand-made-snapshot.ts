@@ -38,6 +38,9 @@ export const handMadePool: PoolSnapshot = {
     waitMs: 0,
     assignments: 0,
     logins: 0,
+    clientParses: 0,
+    serverParses: 0,
+    binds: 0,
   },
   connects: 0,
   closed: {},
@@ -72,6 +75,9 @@ export const handMadeDatabase: DatabaseSnapshot = {
     waitMs: 307_500,
     assignments: 308,
     logins: 309,
+    clientParses: 310,
+    serverParses: 311,
+    binds: 312,
   },
 };
 

@@ -218,6 +218,9 @@ const TRAFFIC = {
   waitMs: 7,
   assignments: 8,
   logins: 9,
+  clientParses: 10,
+  serverParses: 11,
+  binds: 12,
 };
 
 describe('databases', () => {
