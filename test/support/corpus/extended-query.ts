@@ -196,7 +196,8 @@ const batches: readonly Conversation[] = [
   conversation('a batch, Terminate, and no Sync ever', [
     say('all', extended('select 1'), sync, extended('insert into notes values (1)'), terminate, sync),
   ]),
-  conversation('a Query inside an open batch', [
+  // The Query finds itself in a transaction that nobody has begun.
+  transaction('a Query inside an open batch', [
     say('all', parse('select 1'), bind(), query('select 2'), execute(), sync),
     hear('Z', 3),
     say('again', extended('insert into notes values (3)'), query('select count(*) from notes'), sync),
