@@ -161,7 +161,7 @@ export class ClientRequests implements MessageHandler, StatementHost {
     const { server } = this;
     if (server === null) return;
     this.#pool.traffic.receivedBytes += to - from;
-    server.forward(buffer, from, to);
+    server.requests.forward(buffer, from, to);
   }
 
   onFetched(_code: number, buffer: Buffer, bodyAt: number, bodyEnd: number): Verdict {
@@ -180,7 +180,7 @@ export class ClientRequests implements MessageHandler, StatementHost {
   onHeld(): void {
     this.#wire.hold();
     // Without the replies that are still inside it, an open batch would never tell.
-    if (this.#isHeld) this.server?.flush();
+    if (this.#isHeld) this.server?.requests.flush();
   }
 
   onDropped(code: number): void {
@@ -338,7 +338,7 @@ export class ClientRequests implements MessageHandler, StatementHost {
     // In a failed transaction the server refuses it.
     if (server?.status !== type.STATUS_FAILED) statements.forget(named);
     if (server !== null) {
-      server.deallocateForShow();
+      server.requests.deallocateForShow();
       return;
     }
     statements.unnamed = null;
@@ -361,7 +361,7 @@ export class ClientRequests implements MessageHandler, StatementHost {
     const simple = code === type.QUERY || code === type.FUNCTION_CALL;
     const { server } = this;
     if (server !== null && !(server.ledger.idle && server.status === type.STATUS_IDLE)) {
-      server.refuse(simple, report);
+      server.requests.refuse(simple, report);
       return;
     }
     this.#wire.reply(errorResponse(report));

@@ -107,7 +107,7 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
   #afterFeed(): void {
     const server = this.#server;
     if (server === null) return;
-    server.sendQueued();
+    server.requests.sendQueued();
     if (server.wire.unsentBytes > 0) this.#wire.pause();
     // What was half forwarded may be complete now.
     if (this.#releasePending) this.#release(server);
