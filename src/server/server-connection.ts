@@ -13,7 +13,6 @@ import * as client from '../protocol/client-messages.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
 import { FORWARD, MessageFramer, type Verdict } from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
-import { CLOSE_COMPLETE_MESSAGE, PARSE_COMPLETE_MESSAGE } from '../protocol/server-messages.ts';
 import type { Lease } from './lease.ts';
 import type { ReplyNote } from './note-queue.ts';
 import type { ParameterTable } from './parameter-table.ts';
@@ -205,15 +204,6 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     const verdict = this.ledger.admit(code, destination, note);
     if (verdict === FORWARD && this.times.busySinceMs === 0 && this.ledger.owed > 0) this.times.asked();
     return verdict;
-  }
-
-  /** Hands over the answers of ours that are due. */
-  deliverDue(): void {
-    if (!this.ledger.hasDue) return;
-    for (const code of this.ledger.takeDue()) {
-      const message = code === type.PARSE_COMPLETE ? PARSE_COMPLETE_MESSAGE : CLOSE_COMPLETE_MESSAGE;
-      this.deliver(message, 0, message.length, true);
-    }
   }
 
   /** The holder has room again. */

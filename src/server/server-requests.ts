@@ -83,7 +83,7 @@ export class ServerRequests {
   /** A Parse or Close of the holder's that the server need not see: see `ReplyLedger.answerOurselves`. */
   answerOurselves(code: typeof type.PARSE | typeof type.CLOSE, note: ReplyNote): void {
     this.#server.ledger.answerOurselves(code, note);
-    this.#server.deliverDue();
+    this.#replies.deliverDue();
   }
 
   /** Asks for the replies of an open batch. */
