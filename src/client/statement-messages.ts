@@ -402,9 +402,10 @@ export class StatementMessages {
     if (stale !== null) this.#closeOn(server, stale);
     while (all.size >= this.#limits.perServer && all.leastUsed !== null) this.#closeOn(server, all.leastUsed);
     const prepared = all.prepare(statement, ledger.batch);
-    const note = all.preparing(prepared);
+    const preparing = all.preparing(prepared);
+    const note = named === null ? preparing : both(named, preparing);
     const destination = named === null ? ERROR_TO_CLIENT : TO_CLIENT;
-    server.requests.add(type.PARSE, statement.parseMessage(), named === null ? note : both(named, note), destination);
+    server.requests.add(type.PARSE, statement.parseMessage(), note, destination);
     return prepared;
   }
 
