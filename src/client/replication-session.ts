@@ -97,7 +97,7 @@ export class ReplicationSession implements Client, WireReader, MessageHandler, S
     const server = this.#server;
     if (server === null) return;
     this.options.pool.traffic.receivedBytes += to - from;
-    if (server.forward(buffer, from, to) !== WRITE_GONE) this.#wire.pause();
+    if (server.requests.forward(buffer, from, to) !== WRITE_GONE) this.#wire.pause();
   }
 
   onFetched(): Verdict {

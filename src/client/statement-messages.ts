@@ -137,9 +137,9 @@ export class StatementMessages {
     if (code === type.BIND) this.#traffic.binds++;
     server.admit(code, TO_CLIENT, prepared);
     const name = statement.nameBytes;
-    server.queueHeader(code, 4 + bodyLength + name.length - (this.#nameEnd + 1 - this.#nameAt));
-    server.queue(buffer, bodyAt, this.#nameAt);
-    server.queue(name, 0, name.length);
+    server.requests.queueHeader(code, 4 + bodyLength + name.length - (this.#nameEnd + 1 - this.#nameAt));
+    server.requests.queue(buffer, bodyAt, this.#nameAt);
+    server.requests.queue(name, 0, name.length);
     return this.#nameEnd + 1;
   }
 
@@ -220,10 +220,10 @@ export class StatementMessages {
   /** Servers do not know it by the client's name: they get something else to deallocate. */
   #parseDeallocate(server: ServerConnection, { name }: NamedStatement): Verdict {
     this.#unnamedPeek = NOTHING;
-    const body = server.prepareForShow();
+    const body = server.requests.prepareForShow();
     const closing = this.#own.closing(name, server.ledger.batch);
     const note = both(new UnnamedNote(body, this.#own, server.prepared), closing);
-    server.request(type.PARSE, parseMessage(UNNAMED, body), note, TO_CLIENT);
+    server.requests.add(type.PARSE, parseMessage(UNNAMED, body), note, TO_CLIENT);
     this.#unnamedIsCertain(server);
     return SKIP;
   }
@@ -272,7 +272,7 @@ export class StatementMessages {
     this.#traffic.clientParses++;
     if (prepared !== null && !prepared.isStale && this.#wouldParse(server)) {
       server.prepared.use(prepared);
-      server.answerOurselves(type.PARSE, named);
+      server.requests.answerOurselves(type.PARSE, named);
       return SKIP;
     }
     this.#prepare(server, named.statement, named);
@@ -287,7 +287,7 @@ export class StatementMessages {
   /** The name is in use. */
   #parseAgain(server: ServerConnection, known: NamedStatement, body: string): Verdict {
     if (isUnanswered(known, server.ledger.batch)) return this.#host.holdUntilAnswered();
-    server.refuseParse(body, errors.statementExists(printable(known.name)));
+    server.requests.refuseParse(body, errors.statementExists(printable(known.name)));
     return SKIP;
   }
 
@@ -341,7 +341,7 @@ export class StatementMessages {
   #placeUnnamed(server: ServerConnection): void {
     const body = this.#own.unnamed;
     const isKept = body?.includes('\0') === true;
-    server.request(
+    server.requests.add(
       isKept ? type.PARSE : type.CLOSE,
       isKept ? parseMessage(UNNAMED, body) : CLOSE_UNNAMED,
       new UnnamedNote(isKept ? body : null, this.#own, server.prepared),
@@ -384,7 +384,7 @@ export class StatementMessages {
     const { server } = this.#host;
     const note = this.#own.closing(name, server?.ledger.batch ?? NO_BATCH);
     if (server !== null) {
-      server.answerOurselves(type.CLOSE, note);
+      server.requests.answerOurselves(type.CLOSE, note);
       return;
     }
     note.answered();
@@ -409,15 +409,16 @@ export class StatementMessages {
     while (all.size >= this.#limits.perServer && all.leastUsed !== null) this.#closeOn(server, all.leastUsed);
     this.#traffic.serverParses++;
     const prepared = all.prepare(statement, ledger.batch);
-    const note = all.preparing(prepared);
+    const preparing = all.preparing(prepared);
+    const note = named === null ? preparing : both(named, preparing);
     const destination = named === null ? ERROR_TO_CLIENT : TO_CLIENT;
-    server.request(type.PARSE, statement.parseMessage(), named === null ? note : both(named, note), destination);
+    server.requests.add(type.PARSE, statement.parseMessage(), note, destination);
     return prepared;
   }
 
   #closeOn(server: ServerConnection, prepared: PreparedStatement): void {
     const note = server.prepared.closing(prepared, server.ledger.batch);
-    server.request(type.CLOSE, closeMessage(prepared.statement.nameBytes), note);
+    server.requests.add(type.CLOSE, closeMessage(prepared.statement.nameBytes), note);
   }
 
   /** Whether an answer is awaited on which it depends what the client's names or the server's mean. */

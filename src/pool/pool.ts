@@ -30,8 +30,10 @@ import { DedicatedServers, type DedicatedServersOwner } from './dedicated-server
 import { HostFinder } from './host-finder.ts';
 import { IdlePicker } from './idle-picker.ts';
 import type { LoginGate } from './login-gate.ts';
+import { ResetPolicy } from './reset-policy.ts';
 import { failureWords, ServerHealth } from './server-health.ts';
 import { ServerLists } from './server-lists.ts';
+import { UncertainSlots } from './uncertain-slots.ts';
 import { firstSinceMs, type LoginWaiter, type Waiter } from './waiter.ts';
 
 export interface PoolOptions {
@@ -53,12 +55,6 @@ export interface PoolOptions {
   readonly statements: StatementRegistry;
   readonly gate: LoginGate;
 }
-
-/** Other reset queries may leave something of what was set for a client. */
-const DISCARDS_ALL = /^\s*discard\s+all\s*;?\s*$/i;
-
-/** After an unconfirmed close the backend is given this long to go before its slot counts as free. */
-const UNCONFIRMED_CLOSE_MS = 1000;
 
 /** States in which a client has the server, or something that a client has left is brought to its end. */
 const STAYS_FOR_ITS_CLIENT: ReadonlySet<ServerState> = new Set(['linked', 'dedicated', 'recovering']);
@@ -94,8 +90,8 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   readonly #connector: Connector;
   readonly #idle: IdlePicker;
   #parameters: ReadonlyMap<string, string> | null = null;
-  /** Closed without PostgreSQL having closed its side. */
-  readonly #uncertainSlots = new Set<ServerConnection>();
+  readonly #resets: ResetPolicy;
+  readonly #uncertainSlots: UncertainSlots;
   /** Those that run connect_query: on their way still, though they have logged in. */
   readonly #introducing = new Set<ServerConnection>();
   #lastLifetimeCloseMs = 0;
@@ -112,6 +108,8 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     this.#idle = new IdlePicker(options.settings, this.servers, this.emptySinceMs, (server) =>
       this.#becomeIdle(server),
     );
+    this.#resets = new ResetPolicy(options.settings, poolSettings);
+    this.#uncertainSlots = new UncertainSlots(environment, () => this.#grow());
     this.cancels = new CancelLane(environment, poolSettings.poolSize);
     this.#finder = new HostFinder(resolver, {
       hosts: database.hosts,
@@ -248,10 +246,10 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       server.close(server.closeWhenFree);
     } else if (server.cancelsInFlight > 0) {
       server.become('cancelling');
-    } else if (this.#isSpoilt(server)) {
+    } else if (this.#resets.isSpoilt(server)) {
       server.close('dirty');
     } else {
-      const query = this.#resetQuery(server);
+      const query = this.#resets.query(server);
       server.dirt.clear();
       if (query === '') this.#becomeIdle(server);
       else server.run('resetting', query, (error) => this.#onReset(server, query, error));
@@ -267,7 +265,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   }
 
   onCancelsEnded(server: ServerConnection): void {
-    if (this.#uncertainSlots.has(server)) this.#giveSlotBackSoon(server);
+    this.#uncertainSlots.cancelsEnded(server);
   }
 
   onServerMoved(server: ServerConnection, to: ServerState): void {
@@ -284,8 +282,12 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     this.closedServers.set(reason, (this.closedServers.get(reason) ?? 0) + 1);
     const connector = this.dedicated.owns(server) ? this.dedicated : this.#connector;
     if (connector.closed(server, confirmed)) return;
-    if (confirmed) server.lease.release();
-    else this.#keepSlot(server);
+    if (confirmed) {
+      server.lease.release();
+    } else {
+      this.closedUnconfirmed++;
+      this.#uncertainSlots.keep(server);
+    }
     this.#log('info', server, `closing server: ${reason}`);
     this.#grow();
     // Whoever waited for this one to come back has nothing to wait for now.
@@ -423,21 +425,6 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     }
   }
 
-  /** The socket is gone, but the backend may not be: its slot counts until a cancel for it has ended, and a while longer. */
-  #keepSlot(server: ServerConnection): void {
-    this.closedUnconfirmed++;
-    this.#uncertainSlots.add(server);
-    if (server.cancelsInFlight === 0) this.#giveSlotBackSoon(server);
-  }
-
-  #giveSlotBackSoon(server: ServerConnection): void {
-    this.#options.environment.startTimer(UNCONFIRMED_CLOSE_MS, () => {
-      this.#uncertainSlots.delete(server);
-      server.lease.release();
-      this.#grow();
-    });
-  }
-
   /** Opens what is missing, first for who has waited longest. */
   #grow(): void {
     const dedicatedFirst = firstSinceMs(this.dedicated.waiting) <= firstSinceMs(this.waiting);
@@ -469,26 +456,11 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     this.#connector.shrink();
   }
 
-  #isSpoilt({ dirt }: ServerConnection): boolean {
-    return !dirt.isClean && dirt.isForGood && this.#undoesDirt;
-  }
-
-  get #undoesDirt(): boolean {
-    return this.settings.poolMode !== 'session' && this.#options.settings.serverDirtyPolicy !== 'keep';
-  }
-
-  /** What has to be run on a server before anybody else gets it; '' for nothing. */
-  #resetQuery({ state, dirt }: ServerConnection): string {
-    const { serverResetQuery, serverResetQueryAlways } = this.#options.settings;
-    if (state === 'resetting') return '';
-    const isReset = state !== 'preparing' && (this.settings.poolMode === 'session' || serverResetQueryAlways);
-    if (isReset && serverResetQuery !== '') return serverResetQuery;
-    return dirt.isClean || !this.#undoesDirt ? '' : dirt.resetQuery();
-  }
-
   #onReset(server: ServerConnection, query: string, error: ErrorFields | null): void {
-    server.parameters.onReset(DISCARDS_ALL.test(query) ? 'all' : 'some');
-    if (error === null && server.status === STATUS_IDLE) this.#becomeIdle(server);
+    server.parameters.onReset(this.#resets.reach(query));
+    const again = error === null ? this.#resets.again(query) : null;
+    if (again !== null) server.run('resetting', again, (failure) => this.#onReset(server, again, failure));
+    else if (error === null && server.status === STATUS_IDLE) this.#becomeIdle(server);
     else server.close('reset_failed');
   }
 

@@ -6,27 +6,24 @@
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import type { ServerCloseReason } from '../base/close-reason.ts';
 import type { Environment, SocketAddress } from '../base/environment.ts';
-import type { ErrorReport } from '../base/errors.ts';
 import type { LinkedList, Listed } from '../base/linked-list.ts';
-import { WRITE_GONE, WRITE_LENT, type WriteResult } from '../base/transport.ts';
+import { WRITE_GONE, WRITE_LENT } from '../base/transport.ts';
 import { Wire, type WireReader } from '../net/wire.ts';
 import * as client from '../protocol/client-messages.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
 import { FORWARD, MessageFramer, type Verdict } from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
-import { CLOSE_COMPLETE_MESSAGE, PARSE_COMPLETE_MESSAGE } from '../protocol/server-messages.ts';
 import type { Lease } from './lease.ts';
 import type { ReplyNote } from './note-queue.ts';
-import { Outbox } from './outbox.ts';
 import type { ParameterTable } from './parameter-table.ts';
-import { POOLED_NAME_PREFIX, parseMessage } from './pooled-statement.ts';
 import { PreparedStatements } from './prepared-statements.ts';
-import { type Destination, ERROR_TO_CLIENT, ReplyLedger, SUBSTITUTE, TO_CLIENT, TO_NOBODY } from './reply-ledger.ts';
+import { type Destination, ReplyLedger, TO_CLIENT, TO_NOBODY } from './reply-ledger.ts';
 import type { ServerFailure, ServerHolder, ServerOwner } from './server-holder.ts';
 import { type LoginListener, type LoginResult, type ServerCredentials, ServerLogin } from './server-login.ts';
 import { ServerParameters } from './server-parameters.ts';
 import { ServerRecovery } from './server-recovery.ts';
 import { ServerReplies } from './server-replies.ts';
+import { ServerRequests } from './server-requests.ts';
 import { assertServerMove, type ServerState } from './server-state.ts';
 import { ServerTimes } from './server-times.ts';
 import { SessionDirt } from './session-dirt.ts';
@@ -46,23 +43,10 @@ export interface ServerConnectionOptions {
   /** Of the pool. */
   readonly parameterTable: ParameterTable;
   readonly maxMessageBytes: number;
-  /** A name that no client can know (`impossibleBind`). */
+  /** A name that no client can know (`ServerRequests`). */
   readonly unguessable: string;
   readonly statements: StatementRegistry;
 }
-
-/** How servers refuse what is made to be refused. */
-const SYNTAX_ERROR = '42601';
-const NO_SUCH_STATEMENT = '26000';
-const STATEMENT_EXISTS = '42P05';
-
-/** A statement that is there only to be refused or deallocated, and the body of a Parse of an empty one. */
-const SHOWN_NAME = Buffer.from(`${POOLED_NAME_PREFIX}shown\0`, 'latin1');
-const NO_STATEMENT = '\0\0\0';
-const DEALLOCATE_SHOWN = `DEALLOCATE ${POOLED_NAME_PREFIX}shown`;
-
-/** The server of whose client a chunk is being read has it to itself. */
-const outbox = new Outbox();
 
 /** A query of ours has been answered: `error` is the server's, null if there was none. */
 export type OwnQueryDone = (error: ErrorFields | null) => void;
@@ -77,6 +61,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   readonly lease: Lease;
   readonly ledger = new ReplyLedger();
   readonly wire: Wire;
+  readonly requests: ServerRequests;
   readonly prepared: PreparedStatements;
   /** What clients have left in its session. */
   readonly dirt = new SessionDirt();
@@ -135,6 +120,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.#login = new ServerLogin(options.credentials, options.environment, options.keys, this);
     this.#framer = new MessageFramer(this.#replies, options.maxMessageBytes, type.DATA_ROW);
     this.wire = new Wire(this, (handler) => options.environment.dial(options.address, handler));
+    this.requests = new ServerRequests(this, this.#replies, options.unguessable);
   }
 
   get state(): ServerState {
@@ -203,13 +189,12 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
    */
   prepare(holder: ServerHolder, sql: string, done: OwnQueryDone): void {
     this.#holder = holder;
-    if (this.#state === 'preparing') this.#sendOwn(sql, done);
-    else this.run('preparing', sql, done);
+    this.run('preparing', sql, done);
   }
 
-  /** Runs a query of ours for nobody's eyes. One at a time. */
+  /** Runs a query of ours for nobody's eyes. One at a time; `done` may ask for another one. */
   run(state: 'preparing' | 'testing' | 'resetting', sql: string, done: OwnQueryDone): void {
-    this.become(state);
+    if (this.#state !== state) this.become(state);
     this.#sendOwn(sql, done);
   }
 
@@ -218,90 +203,6 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     const verdict = this.ledger.admit(code, destination, note);
     if (verdict === FORWARD && this.times.busySinceMs === 0 && this.ledger.owed > 0) this.times.asked();
     return verdict;
-  }
-
-  /** Sends the client's bytes, which are overwritten soon. What was queued before goes with them (`sendQueued`). */
-  forward(buffer: Buffer, from: number, to: number): WriteResult {
-    return outbox.holds(this.wire) ? outbox.add(this.wire, buffer, from, to) : this.wire.sendCopy(buffer, from, to);
-  }
-
-  /** Bytes of ours among the client's, in the order of the calls; `sendQueued` follows. */
-  queue(buffer: Buffer, from: number, to: number): void {
-    outbox.add(this.wire, buffer, from, to);
-  }
-
-  /** The first bytes of a message whose others follow. `length` counts itself. */
-  queueHeader(code: number, length: number): void {
-    outbox.addHeader(this.wire, code, length);
-  }
-
-  sendQueued(): WriteResult {
-    return outbox.holds(this.wire) ? outbox.flush() : WRITE_GONE;
-  }
-
-  /** Sends bytes of ours, behind everything that is queued. */
-  send(bytes: Buffer): void {
-    this.sendQueued();
-    this.wire.send(bytes);
-  }
-
-  /** Queues a message of ours that the holder's messages depend on. */
-  request(code: number, message: Buffer, note: ReplyNote | null, destination: Destination = ERROR_TO_CLIENT): void {
-    this.admit(code, destination, note);
-    this.queue(message, 0, message.length);
-  }
-
-  /** A Parse or Close of the holder's that the server need not see: see `ReplyLedger.answerOurselves`. */
-  answerOurselves(code: typeof type.PARSE | typeof type.CLOSE, note: ReplyNote): void {
-    this.ledger.answerOurselves(code, note);
-    this.deliverDue();
-  }
-
-  /** Hands over the answers of ours that are due. */
-  deliverDue(): void {
-    if (!this.ledger.hasDue) return;
-    for (const code of this.ledger.takeDue()) {
-      const message = code === type.PARSE_COMPLETE ? PARSE_COMPLETE_MESSAGE : CLOSE_COMPLETE_MESSAGE;
-      this.deliver(message, 0, message.length, true);
-    }
-  }
-
-  /**
-   * Makes the server refuse what the client asked for, so that the transaction fails there too; the client gets `report`
-   * in place of the server's error. `simple`: its message was a Query or FunctionCall, else an extended one.
-   */
-  refuse(simple: boolean, report: ErrorReport): void {
-    this.#replies.substitute(report, simple ? SYNTAX_ERROR : NO_SUCH_STATEMENT);
-    this.admit(simple ? type.QUERY : type.BIND, SUBSTITUTE);
-    this.send(simple ? client.IMPOSSIBLE_QUERY : this.impossibleBind);
-  }
-
-  /** The same for a Parse with `body` whose name the client has in use: another error in it wins, as it does directly. */
-  refuseParse(body: string, report: ErrorReport): void {
-    this.prepareForShow();
-    this.#replies.substitute(report, STATEMENT_EXISTS);
-    this.request(type.PARSE, parseMessage(SHOWN_NAME, body), null, SUBSTITUTE);
-  }
-
-  /** Lets the server answer a DEALLOCATE of something that it has, as part of whatever batch or transaction is open. */
-  deallocateForShow(): void {
-    this.prepareForShow();
-    this.request(type.QUERY, client.query(DEALLOCATE_SHOWN), null, TO_CLIENT);
-  }
-
-  /**
-   * Prepares a statement that is nobody's; in a transaction that has failed, too, for it is empty. Returns the body of a
-   * Parse of its DEALLOCATE.
-   */
-  prepareForShow(): string {
-    this.request(type.CLOSE, client.closeMessage(SHOWN_NAME), null);
-    this.request(type.PARSE, parseMessage(SHOWN_NAME, NO_STATEMENT), null);
-    return `${DEALLOCATE_SHOWN}${NO_STATEMENT}`;
-  }
-
-  /** Asks for the replies of an open batch. */
-  flush(): void {
-    if (this.ledger.admit(type.FLUSH) === FORWARD) this.send(client.FLUSH_MESSAGE);
   }
 
   /** The holder has room again. */
@@ -339,11 +240,6 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
 
   // For the recovery
 
-  /** A Bind that fails in any session. */
-  get impossibleBind(): Buffer {
-    return client.impossibleBind(this.#options.unguessable);
-  }
-
   sendRollback(done: OwnQueryDone): void {
     this.#sendOwn('ROLLBACK', done);
   }
@@ -380,7 +276,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     const midMessage = this.#framer.midForward;
     const holder = this.#leave(reason);
     if (running) this.needCancel();
-    else if (!connecting && !this.#terminated) this.send(client.TERMINATE_MESSAGE);
+    else if (!connecting && !this.#terminated) this.requests.send(client.TERMINATE_MESSAGE);
     if (this.#reached) this.wire.end();
     else this.wire.destroy();
     this.#tellLoss(holder, connecting, { kind: 'unreachable', reason: reason.replaceAll('_', ' ') }, midMessage);
@@ -527,7 +423,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.#replies.ownError = null;
     this.ledger.admit(type.QUERY, TO_NOBODY);
     this.times.asked();
-    this.send(client.query(sql));
+    this.requests.send(client.query(sql));
   }
 
   #happen(event: 'logged-in' | 'free'): void {

@@ -40,19 +40,19 @@ export class ServerRecovery {
     if (this.#cancel === 'wanted' && ledger.owed > 0 && !ledger.copyIn) this.#askCancel();
     if (ledger.copyIn) {
       ledger.admit(type.COPY_FAIL);
-      this.#server.send(copyFail('the client has left'));
+      this.#server.requests.send(copyFail('the client has left'));
       return;
     }
     if (ledger.batchOpen && !this.#flushed) {
       this.#flushed = true;
-      this.#server.flush();
+      this.#server.requests.flush();
     }
     if (ledger.owed > 0) return;
     this.#countsFromMs ??= this.#environment.now();
     if (ledger.batchOpen) {
       ledger.admit(type.BIND, TO_NOBODY);
       ledger.admit(type.SYNC, TO_NOBODY);
-      this.#server.send(Buffer.concat([this.#server.impossibleBind, SYNC_MESSAGE]));
+      this.#server.requests.send(Buffer.concat([this.#server.requests.impossibleBind, SYNC_MESSAGE]));
       return;
     }
     if (this.#server.cancelsInFlight > 0) return;

@@ -18,7 +18,7 @@ import {
   type Verdict,
 } from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
-import { message } from '../protocol/server-messages.ts';
+import { CLOSE_COMPLETE_MESSAGE, message, PARSE_COMPLETE_MESSAGE } from '../protocol/server-messages.ts';
 import { POOLED_NAME_PREFIX } from './pooled-statement.ts';
 import { ERROR_TO_CLIENT, NOT_OWED, SUBSTITUTE, TO_NOBODY } from './reply-ledger.ts';
 import type { ServerConnection } from './server-connection.ts';
@@ -64,6 +64,16 @@ export class ServerReplies implements MessageHandler {
   /** Whoever the substitutes were for has gone. */
   forgetHolder(): void {
     this.#refusals.clear();
+  }
+
+  /** Hands over the answers of ours that are due. */
+  deliverDue(): void {
+    const { ledger } = this.#server;
+    if (!ledger.hasDue) return;
+    for (const code of ledger.takeDue()) {
+      const bytes = code === type.PARSE_COMPLETE ? PARSE_COMPLETE_MESSAGE : CLOSE_COMPLETE_MESSAGE;
+      this.#server.deliver(bytes, 0, bytes.length, true);
+    }
   }
 
   onHeader(code: number, bodyLength: number, buffer: Buffer, bodyAt: number, end: number): Verdict {
@@ -147,7 +157,7 @@ export class ServerReplies implements MessageHandler {
 
   /** A message has reached the client, and something is to happen behind it. */
   onFlushed(code: number): void {
-    this.#server.deliverDue();
+    this.deliverDue();
     if (this.#gapWanted) this.#server.holder?.onServerGap();
     this.#gapWanted = false;
     if (code !== type.READY_FOR_QUERY) return;
@@ -160,7 +170,7 @@ export class ServerReplies implements MessageHandler {
 
   onDropped(): void {
     this.#gapWanted = false;
-    this.#server.deliverDue();
+    this.deliverDue();
   }
 
   onSpliced(_code: number, _bodyLength: number, _buffer: Buffer, bodyAt: number): number {

@@ -172,8 +172,9 @@ describe('servers', () => {
     const client = await front.raw();
     const greeting = "select current_setting('my.greeting', true)";
     expect((await client.query(greeting)).rows).toEqual([['hello']]);
+    // What a client leaves is undone, and what connect_query has set is not.
     await client.query("set my.greeting = 'changed'");
-    expect((await client.query(greeting)).rows).toEqual([['changed']]);
+    expect((await client.query(greeting)).rows).toEqual([['hello']]);
   });
 
   it('are taken in turn with server_round_robin, and else the last one again', async () => {
