@@ -386,8 +386,8 @@ export class ClientSession implements Client, WireReader, MessageHandler, Prepar
     const verdict = this.ready(code);
     if (verdict !== FORWARD) return verdict;
     const server = this.#server!;
-    // No command tag tells of those.
-    if (peek.makes === 'temporary') server.dirt.add('temporary');
+    // No command tag tells that of CREATE TABLE AS, nor of others for certain.
+    if (peek.makes === 'temporary') server.dirt.announceTemporary();
     const isHarmless = peek.isHarmless || (peek.sets !== null && this.#follows(peek.sets));
     return server.admit(code, TO_CLIENT, isHarmless ? HARMLESS : null);
   }

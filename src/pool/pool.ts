@@ -482,8 +482,10 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     const { serverResetQuery, serverResetQueryAlways } = this.#options.settings;
     if (state === 'resetting') return '';
     const isReset = state !== 'preparing' && (this.settings.poolMode === 'session' || serverResetQueryAlways);
-    if (isReset && serverResetQuery !== '') return serverResetQuery;
-    return dirt.isClean || !this.#undoesDirt ? '' : dirt.resetQuery();
+    const undoing = dirt.isClean || !this.#undoesDirt ? '' : dirt.resetQuery();
+    if (!isReset || serverResetQuery === '') return undoing;
+    // DISCARD ALL undoes everything, and runs alone only.
+    return undoing === '' || DISCARDS_ALL.test(serverResetQuery) ? serverResetQuery : `${undoing};${serverResetQuery}`;
   }
 
   #onReset(server: ServerConnection, query: string, error: ErrorFields | null): void {
