@@ -47,7 +47,7 @@ export class SessionEffects {
   /** `server` is about to be sent a Query or Execute of a statement of which `peek` tells something. */
   admit(server: ServerConnection, code: number, peek: StatementPeek): Verdict {
     // No command tag tells of those.
-    if (peek.makes === 'temporary') server.dirt.add('temporary');
+    if (peek.makes === 'temporary') server.dirt.announceTemporary();
     const isHarmless = peek.isHarmless || (peek.sets !== null && this.#follows(peek.sets));
     return server.admit(code, TO_CLIENT, isHarmless ? HARMLESS : null);
   }

@@ -77,6 +77,14 @@ export class StatementMessages {
   /** What the text of the unnamed statement tells, and that of the statement in the unnamed portal. */
   #unnamedPeek = NOTHING;
   #boundPeek = NOTHING;
+  /** For a Parse: if it is skipped, the old statement stays, of which nothing is known any more. */
+  readonly #peekIsOver: ReplyNote = {
+    answered: () => {},
+    failed: () => {},
+    skipped: () => {
+      this.#unnamedPeek = NOTHING;
+    },
+  };
   #isUnnamedPortal = false;
 
   // What the header that asked for SPLICE has found out.
@@ -229,7 +237,8 @@ export class StatementMessages {
   }
 
   #admitUnnamed(server: ServerConnection, body: string): Verdict {
-    server.admit(type.PARSE, TO_CLIENT, new UnnamedNote(body, this.#own, server.prepared));
+    const note = new UnnamedNote(body, this.#own, server.prepared);
+    server.admit(type.PARSE, TO_CLIENT, this.#unnamedPeek === NOTHING ? note : both(note, this.#peekIsOver));
     this.#unnamedIsCertain(server);
     return FORWARD;
   }
@@ -306,7 +315,7 @@ export class StatementMessages {
     const { batch } = server.ledger;
     if (server.ledger.skippingToSync) return this.#asItIs(server, code);
     if (code === type.BIND) {
-      const peek = named?.statement.peek ?? this.#unnamedPeek;
+      const peek = name === '' ? this.#unnamedPeek : (named?.statement.peek ?? NOTHING);
       const refusal = this.#host.refusalOf(peek);
       if (refusal !== null) return this.#host.refuse(refusal);
       // What a named portal will run is not remembered: nothing is known of it.

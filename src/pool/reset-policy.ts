@@ -33,8 +33,10 @@ export class ResetPolicy {
     const { serverResetQuery, serverResetQueryAlways } = this.#settings;
     if (state === 'resetting') return '';
     const isReset = state !== 'preparing' && (this.#isSession || serverResetQueryAlways);
-    if (isReset && serverResetQuery !== '') return serverResetQuery;
-    return dirt.isClean || !this.#undoesDirt ? '' : dirt.resetQuery();
+    const undoing = dirt.isClean || !this.#undoesDirt ? '' : dirt.resetQuery();
+    if (!isReset || serverResetQuery === '') return undoing;
+    // DISCARD ALL undoes everything, and runs alone only.
+    return undoing === '' || DISCARDS_ALL.test(serverResetQuery) ? serverResetQuery : `${undoing};${serverResetQuery}`;
   }
 
   /** What `query` undoes although no client has done it, and has to be done again: connect_query. Null for nothing. */

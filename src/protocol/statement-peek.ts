@@ -50,11 +50,10 @@ export function peekStatement(sql: string): StatementPeek {
     case 'load':
       return { ...NOTHING, makes: 'library' };
     case 'prepare':
-      return words.next() === 'transaction' ? HARMLESS : { ...NOTHING, makes: 'prepared' };
+      // PREPARE TRANSACTION has a tag of its own.
+      return words.next() === 'transaction' && !words.wasQuoted ? NOTHING : { ...NOTHING, makes: 'prepared' };
     case 'declare':
-      // What does not hold ends with its transaction.
-      if (/\bwith\s+hold\b/i.test(sql) || sql.length >= PEEK_BYTES) return { ...NOTHING, makes: 'cursors' };
-      return words.isSingle() ? HARMLESS : NOTHING;
+      return peekDeclare(words);
     case 'create':
       return peekCreate(words);
     default:
@@ -88,26 +87,42 @@ export function isWorthPeeking(buffer: Buffer, at: number, end: number): boolean
 const DE_DI: ReadonlySet<number> = new Set([0x61, 0x73, 0x63]);
 
 function peekSet(words: Words): StatementPeek {
-  let word = words.next();
+  let word = words.nextKeyword();
   if (word === 'local' || word === 'constraints' || word === 'transaction') {
     return words.isSingle() ? HARMLESS : NOTHING;
   }
   if (word === 'session') {
-    word = words.next();
+    word = words.nextKeyword();
     if (word === 'authorization' || word === 'characteristics') return { ...NOTHING, makes: 'settings' };
+    if (word === 'transaction') return words.isSingle() ? HARMLESS : NOTHING;
   }
-  const name =
-    word === 'time' ? 'timezone' : word === 'names' ? 'client_encoding' : word === 'schema' ? 'search_path' : word;
-  if (name === null || name === 'role') return { ...NOTHING, makes: 'settings' };
+  // In quotes, or with a dot behind it, it is no keyword.
+  const name = word === null ? words.name() : (PARAMETERS.get(word) ?? word);
+  if (name === null || folded(name) === 'role') return { ...NOTHING, makes: 'settings' };
   return words.isSingle() ? { ...NOTHING, sets: name } : NOTHING;
 }
 
 function peekDeallocate(words: Words): StatementPeek {
   let word = words.next();
-  if (word === 'prepare') word = words.next() ?? word;
-  const isAll = word === 'all' && !words.wasQuoted;
-  const deallocates = isAll || word === null || !words.isSingle() ? null : word;
-  return { ...NOTHING, mayDeallocate: true, deallocates };
+  let isAll = word === 'all' && !words.wasQuoted;
+  if (word === 'prepare' && !words.wasQuoted) {
+    const name = words.next();
+    isAll = name === 'all' && !words.wasQuoted;
+    word = name ?? word;
+  }
+  const isName = word !== null && !isAll && word.length <= MAX_NAME_BYTES && words.isAtEnd();
+  return { ...NOTHING, mayDeallocate: true, deallocates: isName ? word : null };
+}
+
+/** `DECLARE name [option …] CURSOR [WITH HOLD | WITHOUT HOLD] FOR`. What does not hold ends with its transaction. */
+function peekDeclare(words: Words): StatementPeek {
+  words.next(); // name
+  let word = words.next();
+  while (word !== null && CURSOR_OPTIONS.has(word)) word = words.next();
+  if (word !== 'cursor') return NOTHING;
+  word = words.next();
+  if (word === 'with' && words.next() === 'hold') return { ...NOTHING, makes: 'cursors' };
+  return (word === 'for' || word === 'without') && words.isSingle() ? HARMLESS : NOTHING;
 }
 
 function peekCreate(words: Words): StatementPeek {
@@ -117,7 +132,9 @@ function peekCreate(words: Words): StatementPeek {
     word = words.next();
   }
   if (word === 'local' || word === 'global') word = words.next();
-  return word === 'temp' || word === 'temporary' ? { ...NOTHING, makes: 'temporary' } : NOTHING;
+  // What may be temporary for its schema or search_path only, nothing is said of: its tag counts.
+  const isTemporary = (word === 'temp' || word === 'temporary') && !words.dropsOnCommit();
+  return isTemporary ? { ...NOTHING, makes: 'temporary' } : NOTHING;
 }
 
 /** Reads words from the beginning of a text: keywords and names, folded; names in double quotes as they are. */
@@ -149,9 +166,45 @@ class Words {
     return this.wasQuoted ? found.slice(1, -1).replaceAll('""', '"') : folded(found);
   }
 
+  /** The next word if it can be a keyword: it is not in quotes, and no dot makes it part of a longer name. */
+  nextKeyword(): string | null {
+    const from = this.#at;
+    const word = this.next();
+    const isKeyword = word !== null && !this.wasQuoted && !word.includes('.') && !this.#isDotNext();
+    if (isKeyword) return word;
+    this.#at = from;
+    return null;
+  }
+
+  /** The next name; null if there is none, or one in several parts of which any is in quotes or stands apart. */
+  name(): string | null {
+    const name = this.next();
+    return this.#isDotNext() || name?.endsWith('.') === true ? null : name;
+  }
+
   /** Nothing but this statement can stand in the text: there is no semicolon before its end, and it is seen to its end. */
   isSingle(): boolean {
-    return this.#sql.length < PEEK_BYTES && !/;\s*[^\s;]/.test(this.#sql.slice(this.#at));
+    return this.#isWhole && !SECOND_STATEMENT.test(this.#sql.slice(this.#at));
+  }
+
+  /** The statement has no word more, and the text no other statement. */
+  isAtEnd(): boolean {
+    this.#skipBlank();
+    return this.#isWhole && NOTHING_MORE.test(this.#sql.slice(this.#at));
+  }
+
+  /** `ON COMMIT DROP`, and no quote or comment before it that could make it something else. */
+  dropsOnCommit(): boolean {
+    return this.isSingle() && DROPS_ON_COMMIT.test(this.#sql.slice(this.#at));
+  }
+
+  get #isWhole(): boolean {
+    return this.#sql.length < PEEK_BYTES;
+  }
+
+  #isDotNext(): boolean {
+    this.#skipBlank();
+    return this.#sql[this.#at] === '.';
   }
 
   #skipBlank(): void {
@@ -184,7 +237,21 @@ function folded(word: string): string {
   return word.replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase());
 }
 
+/** PostgreSQL's white space; JavaScript's has more. */
+const SPACE = String.raw`[ \t\n\r\f\v]`;
 const WORD = /[A-Za-z_\u0080-\u00ff][\w$\u0080-\u00ff.]*/y;
 const QUOTED = /"(?:[^"]|"")+"/y;
-const BLANK = /(?:\s|--[^\n\r]*)*/y;
+const BLANK = new RegExp(String.raw`(?:${SPACE}|--[^\n\r]*)*`, 'y');
 const COMMENT_MARK = /\/\*|\*\//g;
+const SECOND_STATEMENT = new RegExp(`;${SPACE}*[^ \\t\\n\\r\\f\\v;]`);
+const NOTHING_MORE = new RegExp(`^(?:;|${SPACE})*$`);
+const DROPS_ON_COMMIT = /^(?:(?!--|\/\*)[^'"$])*\bon\s+commit\s+drop\b/i;
+/** What is written in words of its own is one of these parameters. */
+const PARAMETERS: ReadonlyMap<string, string> = new Map([
+  ['time', 'timezone'],
+  ['names', 'client_encoding'],
+  ['schema', 'search_path'],
+]);
+const CURSOR_OPTIONS: ReadonlySet<string> = new Set(['binary', 'insensitive', 'asensitive', 'scroll', 'no']);
+/** PostgreSQL cuts longer ones (NAMEDATALEN), and finds another statement or none. */
+const MAX_NAME_BYTES = 63;

@@ -23,10 +23,17 @@ const TAGS: ReadonlyMap<string, SessionState> = new Map([
   ['LOAD', 'library'],
 ]);
 
+/** Any object may be in the schema of temporary ones; `SELECT` for CREATE TABLE AS tells nothing. */
+const CREATE = 'CREATE ';
+
 /** The first letters of tags that are of interest, among them D for DEALLOCATE ALL and DISCARD ALL. */
-const INITIALS: ReadonlySet<number> = new Set([...TAGS.keys(), 'DISCARD', 'RESET'].map((tag) => tag.charCodeAt(0)));
+const INITIALS: ReadonlySet<number> = new Set(
+  [...TAGS.keys(), CREATE, 'DISCARD', 'RESET'].map((tag) => tag.charCodeAt(0)),
+);
+const C = 0x43;
 const E = 0x45;
 const L = 0x4c;
+const R = 0x52;
 
 /** Tags are shorter than this where they are of interest. */
 export const TAG_BYTES = 16;
@@ -35,12 +42,14 @@ export const TAG_BYTES = 16;
 export function isTagOfInterest(buffer: Buffer, at: number): boolean {
   const first = buffer[at]!;
   if (!INITIALS.has(first)) return false;
-  // SELECT is by far the most frequent one, DELETE comes next.
-  return !(buffer[at + 1] === E && buffer[at + 2] === L);
+  // SELECT is by far the most frequent one, DELETE comes next; of those with C there is COMMIT.
+  return first === C ? buffer[at + 1] === R : !(buffer[at + 1] === E && buffer[at + 2] === L);
 }
 
 export class SessionDirt {
   readonly #states = new Set<SessionState>();
+  /** A text has said that it makes a temporary object, and no tag that it has. */
+  #temporaryAnnounced = false;
 
   get isClean(): boolean {
     return this.#states.size === 0;
@@ -51,18 +60,17 @@ export class SessionDirt {
     return [...this.#states].some((state) => RESETS[state] === null);
   }
 
-  has(state: SessionState): boolean {
-    return this.#states.has(state);
+  /** A text that makes something temporary is on its way. */
+  announceTemporary(): void {
+    this.#states.add('temporary');
+    this.#temporaryAnnounced = true;
   }
 
-  add(state: SessionState): void {
-    this.#states.add(state);
-  }
-
-  /** A command has succeeded; says what it has left in the session. */
+  /** A command has succeeded; says what it has left in the session for certain. */
   completed(tag: string): SessionState | null {
-    if (tag === 'DISCARD ALL') this.#states.clear();
+    if (tag === 'DISCARD ALL') this.#discarded();
     if (tag === 'DEALLOCATE ALL') this.#states.delete('prepared');
+    if (tag.startsWith(CREATE)) return this.#created();
     const state = TAGS.get(tag) ?? null;
     if (state !== null) this.#states.add(state);
     return state;
@@ -76,5 +84,20 @@ export class SessionDirt {
   /** That has been run, or is about to be. */
   clear(): void {
     this.#states.clear();
+    this.#temporaryAnnounced = false;
+  }
+
+  /** It unloads nothing. */
+  #discarded(): void {
+    const { isForGood } = this;
+    this.clear();
+    if (isForGood) this.#states.add('library');
+  }
+
+  #created(): SessionState | null {
+    this.#states.add('temporary');
+    const isCertain = this.#temporaryAnnounced;
+    this.#temporaryAnnounced = false;
+    return isCertain ? 'temporary' : null;
   }
 }

@@ -42,6 +42,8 @@ const VERBS = [
   /** `DEALLOCATE name` or `DEALLOCATE ALL`. */
   'DEALLOCATE',
   'LISTEN',
+  /** What makes or undoes session state that is not modelled; its text is its tag. */
+  'SESSION',
   'COPY IN',
   'COPY OUT',
   'COPY REFUSED',
@@ -59,6 +61,19 @@ const SYNONYMS: ReadonlyMap<string, Verb> = new Map([
   ['END', 'COMMIT'],
   ['ABORT', 'ROLLBACK'],
 ]);
+
+const SESSION_TAGS: readonly (readonly [RegExp, string])[] = [
+  [/^SET (?:LOCAL|ROLE) \w/i, 'SET'],
+  [/^RESET (?:SESSION AUTHORIZATION|ROLE)$/i, 'RESET'],
+  [/^UNLISTEN \*$/i, 'UNLISTEN'],
+  [/^LOAD \w/i, 'LOAD'],
+  [/^PREPARE TRANSACTION \w/i, 'PREPARE TRANSACTION'],
+  [/^PREPARE \w/i, 'PREPARE'],
+  [/^DECLARE \w/i, 'DECLARE CURSOR'],
+  [/^CLOSE ALL$/i, 'CLOSE CURSOR ALL'],
+  [/^CREATE (?:TEMP )?TABLE \w/i, 'CREATE TABLE'],
+  [/^DISCARD TEMP$/i, 'DISCARD TEMP'],
+];
 
 const COLUMNS: Readonly<Partial<Record<Verb, readonly string[]>>> = {
   TOKENS: ['token'],
@@ -86,6 +101,8 @@ function parseStatement(text: string): Statement {
   const upper = word.toUpperCase();
   const name = upper === 'COPY' ? `COPY ${rest.split(/\s/)[0]?.toUpperCase()}` : upper;
   if (rest.startsWith('pg_catalog.set_config(')) return parseSetConfig(rest);
+  const tag = SESSION_TAGS.find(([pattern]) => pattern.test(text))?.[1];
+  if (tag !== undefined) return { verb: 'SESSION', text: tag, value: '', settings: [], count: 0, columns: null };
   const verb = VERBS.find((known) => known === name) ?? SYNONYMS.get(name);
   if (verb === undefined) throw new SqlError('42601', `syntax error at or near "${word}"`);
   const base = { verb, text: rest, value: '', settings: [], count: 0, columns: COLUMNS[verb] ?? null };

@@ -126,6 +126,9 @@ export class ModelTransaction {
         return [];
       case 'LISTEN':
         return [];
+      case 'SESSION':
+        this.#lastTag = text;
+        return [];
       case 'FAIL':
         throw new SqlError(text === '' ? '22012' : text, 'it fails');
       case 'COPY REFUSED':
