@@ -27,15 +27,14 @@ sub fails {
 
 sub open_database {
   my $where = "dbi:Pg:host=$ENV{PGHOST};port=$ENV{PGPORT};dbname=$ENV{PGDATABASE}";
-  my $db = DBI->connect($where, 'dave', '', { AutoCommit => 1, RaiseError => 1, PrintError => 0, PrintWarn => 0 });
-  # By default the driver runs a statement without its name the first time, also one that it has prepared already.
-  $db->{pg_switch_prepared} = 1;
-  return $db;
+  return DBI->connect($where, 'dave', '', { AutoCommit => 1, RaiseError => 1, PrintError => 0, PrintWarn => 0 });
 }
 
 # Checks the answer to a statement with a token of its own; $named is whether a named statement of that text has to be there.
+# The first time the driver runs a statement without its name, also one that it has prepared already.
 sub answer {
   my ($statement, $n, $named) = @_;
+  $named = 0 if !$statement->{private_runs}++;
   $statement->execute("$me $n");
   my ($got, $pid, $is_named) = $statement->fetchrow_array;
   $statement->finish;
