@@ -8,6 +8,7 @@ import { extendedConversations } from '../support/corpus/extended-query.ts';
 import { malformedConversations } from '../support/corpus/malformed.ts';
 import { type AllowedDifference, type Manner, play, transcript } from '../support/corpus/play.ts';
 import { simpleConversations } from '../support/corpus/simple-query.ts';
+import { statementConversations } from '../support/corpus/statements.ts';
 import { type PoolerFixture, startPooler } from '../support/pooler-fixture.ts';
 import type { PostgresVersion } from '../support/postgres-cluster.ts';
 import { sharedCluster } from '../support/shared-cluster.ts';
@@ -17,6 +18,7 @@ const wholeCorpus: readonly Conversation[] = [
   ...extendedConversations,
   ...copyConversations,
   ...malformedConversations,
+  ...statementConversations,
 ];
 
 export interface CorpusRun {
