@@ -54,6 +54,12 @@ async function ask(client: TcpClient, message: Buffer): Promise<Planted> {
   return { sqlstate: outcome(messages).sqlstate, warnings };
 }
 
+async function state(client: TcpClient): Promise<(string | null)[]> {
+  const { rows, sqlstate } = await client.query(STATE);
+  expect(sqlstate).toBeNull();
+  return rows[0] ?? [];
+}
+
 const WAYS: readonly Way[] = [
   ['a simple query', (client, sql) => ask(client, bytes.query(sql))],
   ['the extended protocol', (client, sql) => ask(client, Buffer.concat([bytes.extended(sql), bytes.sync]))],
@@ -83,12 +89,6 @@ describe.each([15, 18] as const)('on PostgreSQL %i', (version) => {
   afterAll(() => pool.close());
 
   const login = (front = pool): Promise<TcpClient> => front.raw({ user: 'postgres' });
-
-  async function state(client: TcpClient): Promise<(string | null)[]> {
-    const { rows, sqlstate } = await client.query(STATE);
-    expect(sqlstate).toBeNull();
-    return rows[0] ?? [];
-  }
 
   describe.each(WAYS)('planted by %s', (way, plant) => {
     const several = CANARIES.filter((sql) => !sql.includes(';') || !/extended|portal/.test(way));

@@ -10,6 +10,8 @@ function after(...tags: readonly string[]): SessionDirt {
   return dirt;
 }
 
+const isOfInterest = (tag: string): boolean => isTagOfInterest(Buffer.from(tag), 0);
+
 describe('a tag', () => {
   test.each([
     ['SET', 'settings', SETTINGS],
@@ -52,7 +54,6 @@ describe('a tag', () => {
   );
 
   test('is known by its first letters, the frequent ones to be of no interest', () => {
-    const isOfInterest = (tag: string): boolean => isTagOfInterest(Buffer.from(tag), 0);
     const judged = ['SET', 'LISTEN', 'LOAD', 'PREPARE', 'DECLARE CURSOR', 'CREATE TABLE', 'DISCARD ALL', 'RESET'];
     expect([...judged, 'DEALLOCATE ALL'].filter((tag) => !isOfInterest(tag))).toEqual([]);
     const frequent = ['SELECT 1', 'DELETE 1', 'INSERT 0 1', 'UPDATE 1', 'BEGIN', 'COMMIT', 'COPY 1', 'FETCH 1'];
