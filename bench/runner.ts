@@ -14,6 +14,7 @@ import { descriptorLimit } from './process-usage.ts';
 import type { PgBouncer } from './programs.ts';
 import { descriptorsNeeded, type Scenario } from './scenarios.ts';
 import { seededRandom, shuffled } from './statistics.ts';
+import { FIRST_JUDGED, isOlder } from './verdicts.ts';
 
 export interface RunnerSite {
   readonly children: ChildProcesses;
@@ -67,7 +68,7 @@ async function runRounds(
   random: () => number,
 ): Promise<void> {
   const taking = scenario.contenders.filter(
-    (name) => site.contenders.includes(name) && (name !== 'pgbouncer' || site.pgbouncer !== null),
+    (name) => site.contenders.includes(name) && (name !== 'pgbouncer' || canServe(site.pgbouncer, scenario)),
   );
   for (let round = 1; round <= site.options.pairs; round++) {
     const samples = new Map<ContenderName, Sample>();
@@ -101,4 +102,10 @@ function briefly({ perSecond, cpuUs, kbPerClient }: Sample): string {
   if (kbPerClient !== undefined) return `${kbPerClient.toFixed(2)} KB`;
   const rate = `${(perSecond ?? 0).toFixed(0)}/s`;
   return cpuUs === undefined ? rate : `${rate} ${cpuUs.toFixed(1)} µs`;
+}
+
+/** An older PgBouncer fails on prepared statements in transaction mode. */
+function canServe(pgbouncer: PgBouncer | null, { load }: Scenario): boolean {
+  if (pgbouncer === null) return false;
+  return load.kind !== 'pgbench' || load.protocol !== 'prepared' || !isOlder(pgbouncer.version, FIRST_JUDGED);
 }

@@ -10,7 +10,7 @@ export type Login = 'trust' | 'scram' | 'scram-verifier';
 export interface PgbenchLoad {
   readonly kind: 'pgbench';
   readonly clients: number;
-  readonly protocol: 'simple' | 'extended';
+  readonly protocol: 'simple' | 'extended' | 'prepared';
   /** null: pgbench's own `-S`, which needs its tables. */
   readonly script: string | null;
   /** A connection for each transaction (`-C`). */
@@ -67,7 +67,7 @@ function pgbench(
   return { name, about, login, load: all, contenders: CONTENDERS };
 }
 
-function selects(protocol: 'simple' | 'extended'): Scenario[] {
+function selects(protocol: PgbenchLoad['protocol']): Scenario[] {
   const select1 = [1, 16, 128].map((clients) =>
     pgbench(`select-1-${protocol}-${clients}`, `SELECT 1, ${protocol} protocol, clients: ${clients}`, {
       clients,
@@ -88,6 +88,8 @@ const POOLERS: readonly ContenderName[] = ['pgbouncer', 'tsbouncer'];
 export const scenarios: readonly Scenario[] = [
   ...selects('simple'),
   ...selects('extended'),
+  // In transaction mode: PgBouncer has this from 1.21 on.
+  ...selects('prepared'),
   pgbench('result-5mb-rows', 'a result of 5 MB in 46,000 rows, clients: 4', { clients: 4, script: ROWS_5_MB }),
   pgbench('result-5mb-values', 'a result of 5 MB in 5 rows, clients: 4', { clients: 4, script: VALUES_5_MB }),
   {

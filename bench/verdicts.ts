@@ -38,7 +38,9 @@ const SELECTS = [
   'select-1-simple-128',
   'select-1-extended-128',
 ];
-const FIRST_JUDGED = [1, 21] as const;
+const PREPARED_16 = ['select-1-prepared-16', 'pgbench-S-prepared-16'];
+/** The first PgBouncer with prepared statements in transaction mode. */
+export const FIRST_JUDGED = [1, 21] as const;
 
 const bars: readonly Bar[] = [
   {
@@ -63,6 +65,16 @@ const bars: readonly Bar[] = [
       oldestPgBouncer: FIRST_JUDGED,
     }),
   ),
+  {
+    what: 'CPU per transaction of prepared statements, to PgBouncer',
+    scenarios: PREPARED_16,
+    metric: 'cpuUs',
+    base: 'pgbouncer',
+    unit: '×',
+    limit: 1,
+    better: 'lower',
+    oldestPgBouncer: FIRST_JUDGED,
+  },
   {
     what: 'throughput, to PgBouncer',
     scenarios: SELECTS,
@@ -136,7 +148,7 @@ function outcomeOf(bar: Bar, measured: Interval | null, pgbouncer: string | null
   return isMet ? 'met' : 'MISSED';
 }
 
-function isOlder(version: string, [major, minor]: readonly [number, number]): boolean {
+export function isOlder(version: string, [major, minor]: readonly [number, number]): boolean {
   const [itsMajor = 0, itsMinor = 0] = version.split('.').map((part) => Number.parseInt(part, 10));
   return itsMajor < major || (itsMajor === major && itsMinor < minor);
 }

@@ -224,10 +224,10 @@ export class ClientRequests implements MessageHandler, StatementHost {
     return room;
   }
 
-  holdUntilAnswered(): Verdict {
+  holdUntilAnswered(code: number): Verdict {
     const server = this.server!;
     // In the middle of COPY data the server refuses whatever it is.
-    if (server.ledger.copyIn) return server.admit(type.BIND);
+    if (server.ledger.copyIn) return server.admit(code);
     this.#isHeld = true;
     this.#heldUntilAnswered = true;
     return HOLD;
@@ -303,7 +303,7 @@ export class ClientRequests implements MessageHandler, StatementHost {
     const peek = peekStatement(buffer.toString('latin1', bodyAt, bodyAt + wanted));
     if (peek.deallocates !== null && this.statements !== null && !this.#skippingToSync && this.#refuseNext === null) {
       const ledger = this.server?.ledger ?? null;
-      if (ledger !== null && ledger.owed > 0) return this.holdUntilAnswered();
+      if (ledger !== null && ledger.owed > 0) return this.holdUntilAnswered(type.QUERY);
       this.#deallocating = ledger?.skippingToSync === true ? null : this.statements.find(peek.deallocates);
       if (this.#deallocating !== null) return DROP;
     }

@@ -30,8 +30,8 @@ export interface StatementHost {
    * FORWARD: a server is linked and takes a message of type `code` now. Otherwise what becomes of the message.
    */
   ready(code: number): Verdict;
-  /** The message is held until everything that was asked has been answered. */
-  holdUntilAnswered(): Verdict;
+  /** The message, of type `code`, is held until everything that was asked has been answered. */
+  holdUntilAnswered(code: number): Verdict;
   /** The message that is being judged is answered with `report`. */
   refuse(report: ErrorReport): Verdict;
   /** Why a statement with `peek` is not allowed at all; null if it is. */
@@ -216,7 +216,7 @@ export class StatementMessages {
   #parseUnnamed(server: ServerConnection, body: string): Verdict {
     const peek = peekStatement(body.slice(0, PEEK_BYTES));
     if (peek.deallocates !== null) {
-      if (server.ledger.owed > 0) return this.#host.holdUntilAnswered();
+      if (server.ledger.owed > 0) return this.#host.holdUntilAnswered(type.PARSE);
       const named = this.#own.find(peek.deallocates);
       if (named !== null) return this.#parseDeallocate(server, named);
     }
@@ -267,7 +267,7 @@ export class StatementMessages {
 
   #parseNamed(server: ServerConnection, name: string, body: string): Verdict {
     const { batch } = server.ledger;
-    if (this.#isUncertain(server)) return this.#host.holdUntilAnswered();
+    if (this.#isUncertain(server)) return this.#host.holdUntilAnswered(type.PARSE);
     const known = this.#own.find(name);
     if (known !== null) return this.#parseAgain(server, known, body);
     const excess = this.#excess(name, body);
@@ -276,7 +276,7 @@ export class StatementMessages {
     const prepared = server.prepared.find(named.statement);
     if (prepared !== null && isUnanswered(prepared, batch)) {
       this.#own.forget(named);
-      return this.#host.holdUntilAnswered();
+      return this.#host.holdUntilAnswered(type.PARSE);
     }
     this.#traffic.clientParses++;
     if (prepared !== null && !prepared.isStale && this.#wouldParse(server)) {
@@ -295,7 +295,7 @@ export class StatementMessages {
 
   /** The name is in use. */
   #parseAgain(server: ServerConnection, known: NamedStatement, body: string): Verdict {
-    if (isUnanswered(known, server.ledger.batch)) return this.#host.holdUntilAnswered();
+    if (isUnanswered(known, server.ledger.batch)) return this.#host.holdUntilAnswered(type.PARSE);
     server.requests.refuseParse(body, errors.statementExists(printable(known.name)));
     return SKIP;
   }
@@ -322,11 +322,11 @@ export class StatementMessages {
       if (this.#isUnnamedPortal) this.#boundPeek = peek;
     }
     if (name === '') return this.#onUseOfUnnamed(code, server);
-    if (this.#isUncertain(server)) return this.#host.holdUntilAnswered();
+    if (this.#isUncertain(server)) return this.#host.holdUntilAnswered(code);
     if (named === null) return this.#host.refuse(errors.noSuchStatement(printable(name)));
-    if (isUnanswered(named, batch)) return this.#host.holdUntilAnswered();
+    if (isUnanswered(named, batch)) return this.#host.holdUntilAnswered(code);
     const prepared = server.prepared.find(named.statement);
-    if (prepared !== null && isUnanswered(prepared, batch)) return this.#host.holdUntilAnswered();
+    if (prepared !== null && isUnanswered(prepared, batch)) return this.#host.holdUntilAnswered(code);
     if (named.statement.peek.mayDeallocate) this.#barrier = true;
     this.#named = named;
     this.#nameAt = nameAt;
@@ -336,7 +336,7 @@ export class StatementMessages {
 
   #onUseOfUnnamed(code: number, server: ServerConnection): Verdict {
     if (this.#unnamedServer !== server || this.#unnamedBatch !== server.ledger.batch) {
-      if (server.ledger.readyOwed > 0) return this.#host.holdUntilAnswered();
+      if (server.ledger.readyOwed > 0) return this.#host.holdUntilAnswered(code);
       if (server.prepared.unnamed !== this.#own.unnamed) {
         this.#named = null;
         return SPLICE;
@@ -382,7 +382,7 @@ export class StatementMessages {
     }
     const named = this.#own.find(textOf(buffer, nameAt, nameEnd));
     if (this.#isUncertain(server) || (named !== null && isUnanswered(named, server.ledger.batch))) {
-      return this.#host.holdUntilAnswered();
+      return this.#host.holdUntilAnswered(type.CLOSE);
     }
     this.#nameAt = nameAt;
     this.#nameEnd = nameEnd;
