@@ -48,7 +48,7 @@ const holding: Readonly<
     ready: 1,
   },
   'has had an error in a batch': {
-    says: Buffer.concat([bytes.bind({ statement: 'no_such' }), bytes.execute(), bytes.flush]),
+    says: Buffer.concat([bytes.parse('select $1::int'), bytes.bind({ values: ['x'] }), bytes.execute(), bytes.flush]),
     hears: ['E', 1],
     frees: bytes.sync,
     ready: 1,

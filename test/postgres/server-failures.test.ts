@@ -268,6 +268,8 @@ it('never sends a statement twice when the answer was lost', async () => {
   const front = await pool({ pool_size: 1, through: proxy });
   const client = await TcpClient.login(front, { user: 'dave', database: front.database });
   await client.query('create table once (a int)');
+  // Nothing of ours is under way when the answers stop: what CREATE might have left has been undone.
+  await client.query('select 1');
   proxy.stall('to client');
   client.send(bytes.query('insert into once values (1)'));
   const count = 'select count(*)::int as n from once';
@@ -302,6 +304,11 @@ it('does not give out a server that has died while it was idle', async () => {
   const clients = [await front.raw(), await front.raw()];
   for (const how of ['fin', 'rst'] as const) {
     await Promise.all(clients.map((client) => client.query('select pg_sleep(0.01)')));
+    // The second one may have been opened for somebody who has got the first one since: it is to be idle, too.
+    const idle = `select count(*)::int as n from pg_stat_activity
+      where datname = '${front.database}' and state = 'idle' and usename <> 'postgres'`;
+    while (((await cluster.query<{ n: number }>(idle))[0]?.n ?? 0) < 2);
+    await (await front.raw()).leave();
     proxy.cut(how);
     await proxy.closed(0);
     await (await front.raw()).leave(); // by now the pooler has read it

@@ -196,7 +196,8 @@ my %cases = (
 
   async => sub {
     my $db = shift;
-    my $kept = $db->prepare($own, { pg_async => PG_ASYNC });
+    # Long enough for the clients to be in each other's way.
+    my $kept = $db->prepare("$own from (select pg_sleep(0.005)) slept", { pg_async => PG_ASYNC });
     for my $n (0 .. 39) {
       $kept->execute("$me $n");
       $db->pg_result;
