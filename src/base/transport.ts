@@ -4,6 +4,7 @@
  * Whose memory a chunk is in decides what may be done with it. A transport that reads into a buffer that it uses again
  * (`reusesReadBuffer`) delivers chunks which die when `onTransportData` returns.
  */
+import type { TransportSecurity } from './transport-security.ts';
 
 /** Bytes that every delivered chunk leaves free in front of `start`, so that a carried header can be put there. */
 export const READ_HEADROOM = 64;
@@ -40,6 +41,8 @@ export interface Transport {
   readonly remotePort: number;
   readonly localAddress: string;
   readonly localPort: number;
+  /** Null on a plain connection, and until the handshake of a secured one has ended. */
+  readonly security: TransportSecurity | null;
   /** Writes a view. On WRITE_LENT the memory must not change before the drain. */
   write(view: Buffer): WriteResult;
   /** Writes bytes whose memory is used again at once: what cannot leave now is copied. */

@@ -41,6 +41,7 @@ export class PlainTransport implements Transport, HandleOwner {
   readonly reusesReadBuffer = true;
   readonly remoteAddress: string;
   readonly remotePort: number;
+  readonly security = null;
   readonly #options: PlainTransportOptions;
   /** Null while it connects, and after it was closed. */
   #handle: SocketHandle | null = null;

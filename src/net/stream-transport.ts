@@ -17,6 +17,7 @@ export class StreamTransport implements Transport {
   readonly reusesReadBuffer = false;
   readonly remoteAddress: string;
   readonly remotePort: number;
+  readonly security = null;
   readonly #socket: Socket;
   #waiting = false;
   #error: Error | null = null;

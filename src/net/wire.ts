@@ -2,7 +2,9 @@
  * One connection as sessions see it: a transport, the bytes that its reader could not use yet, and the brakes. It cuts
  * no messages and knows no protocol; whoever reads from it says how far it got.
  */
+
 import { type Transport, type TransportHandler, WRITE_GONE, type WriteResult } from '../base/transport.ts';
+import type { TransportSecurity } from '../base/transport-security.ts';
 
 export interface WireReader {
   /**
@@ -63,6 +65,11 @@ export class Wire implements TransportHandler {
 
   get localPort(): number {
     return this.#transport.localPort;
+  }
+
+  /** See `Transport`. */
+  get security(): TransportSecurity | null {
+    return this.#transport.security;
   }
 
   /** Bytes that were sent and have not left. */

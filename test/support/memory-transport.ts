@@ -3,6 +3,7 @@
  * in memory that is used again and overwritten; a finite buffer takes what fits and keeps a pointer to the rest; FIN and
  * RST are seen by who reads. It is stricter than a kernel: memory that was lent and changed is an error.
  */
+
 import {
   READ_CHUNK_BYTES,
   READ_HEADROOM,
@@ -13,6 +14,7 @@ import {
   WRITE_QUEUED,
   type WriteResult,
 } from '../../src/base/transport.ts';
+import type { TransportSecurity } from '../../src/base/transport-security.ts';
 import type { VirtualEnvironment } from './virtual-environment.ts';
 
 /** How many of `available` bytes the next chunk holds; `offset` is where it begins in the whole stream. */
@@ -63,6 +65,8 @@ export class MemoryTransport implements Transport {
   readonly localAddress: string;
   readonly localPort: number;
   readonly reusesReadBuffer: boolean;
+  /** As if a handshake had ended; tests set it. */
+  security: TransportSecurity | null = null;
   segmentation: Segmentation;
   receiveCapacity: number;
   /** What was ever written to it, for tests that count. */
