@@ -92,6 +92,12 @@ export const errors = {
   shuttingDown: () => fatal('57P01', 'pooler is shutting down'),
   serverShuttingDown: () => fatal('57P01', 'server shutting down'),
 
+  // Reload. The SQLSTATE is PostgreSQL's for a database that was dropped, or a session that an administrator has ended.
+  databaseRemoved: () => fatal('57P04', 'database removed'),
+  databaseChanged: () =>
+    fatal('57P01', 'database configuration changed', { hint: 'Connect again: the forced user of this database is new.' }),
+  reloadFailed: () => error('F0000', 'RELOAD failed, see logs for additional details'),
+
   // Servers
   serverLost: () =>
     fatal('08006', 'server conn crashed?', { detail: 'The server closed the connection unexpectedly.' }),

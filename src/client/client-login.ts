@@ -14,7 +14,7 @@ import type { LinkedList } from '../base/linked-list.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Transport, TransportHandler } from '../base/transport.ts';
 import type { Config } from '../config/config.ts';
-import { type PoolSettings, resolvePoolSettings } from '../config/pool-settings.ts';
+import { resolvePoolSettings } from '../config/pool-settings.ts';
 import { Farewell } from '../net/farewell.ts';
 import { Wire, type WireReader } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
@@ -39,7 +39,8 @@ import { welcome } from './welcome.ts';
 export interface LoginContext {
   readonly environment: Environment;
   readonly log: Logger;
-  readonly config: Config;
+  /** A reload brings another one. */
+  config: Config;
   readonly router: Router;
   readonly registry: ClientRegistry;
   readonly keys: DerivedKeys;
@@ -95,7 +96,6 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   /** What proves to the client that it is in; it is sent together with what follows. */
   #acceptance: Buffer[] = [];
   #pool: Pool | null = null;
-  #limits: PoolSettings | null = null;
 
   private constructor(context: LoginContext, connect: (handler: TransportHandler) => Transport) {
     this.#context = context;
@@ -314,11 +314,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     const startup = startupSettings(this.#packet, config.settings, this.#address);
     if ('refusal' in startup) return this.#refuse(startup.refusal, 'startup_refused');
     this.#startup = startup.settings;
-    this.#limits = resolvePoolSettings(config, database, user);
-    const refusal = registry.refusal(name, user, this.#limits);
+    const refusal = registry.refusal(name, user, resolvePoolSettings(config, database, user));
     if (refusal !== null) return this.#refuse(refusal, 'limit_reached');
     this.#pool = router.pool(database, name, user);
-    const why = this.#isReplication ? this.#pool.stopped : this.#pool.refusal;
+    const why = this.#isReplication ? (this.#pool.stopped?.report ?? null) : this.#pool.refusal;
     if (why !== null) return this.#refuse(why, 'server_unavailable');
     if (this.#isReplication) return this.#replicate();
     const parameters = this.#pool.awaitParameters(this);
@@ -331,8 +330,9 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     const pool = this.#pool!;
     const identity = this.#identity!;
     registry.endLogin(this);
-    // Others may have come in while this one was waiting.
-    const refusal = registry.refusal(identity.database, identity.user, this.#limits!);
+    // Others may have come in while this one was waiting, or the limits have changed.
+    const limits = resolvePoolSettings(config, pool.database, identity.user);
+    const refusal = registry.refusal(identity.database, identity.user, limits);
     if (refusal !== null) return this.#refuse(refusal, 'limit_reached');
     const { parameterTable, canonical } = pool;
     const startup = this.#startup.map(({ name, value }) => ({ name, value: canonical.of(name, value) }));
@@ -350,8 +350,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
       wire: this.#wire,
       pool,
       environment,
-      settings: config.settings,
-      limits: this.#limits!,
+      limits,
       parameters,
       statements: this.#context.statements,
       cancelKey,
@@ -374,8 +373,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
       wire: this.#wire,
       pool,
       environment,
-      settings: config.settings,
-      limits: this.#limits!,
+      limits: resolvePoolSettings(config, pool.database, this.#identity!.user),
       startup: replicationParameters(this.#packet),
       acceptance: this.#acceptance,
       cancelKey: registry.cancelKeys.create(this.#minor),

@@ -7,8 +7,10 @@ import type { Environment } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
 import { LinkedList, type Listed } from '../base/linked-list.ts';
 import type { Logger } from '../base/logger.ts';
-import type { PoolSettings } from '../config/pool-settings.ts';
+import type { Config } from '../config/config.ts';
+import { type PoolSettings, resolvePoolSettings } from '../config/pool-settings.ts';
 import type { Settings } from '../config/settings.ts';
+import type { Pool } from '../pool/pool.ts';
 import { CancelKeys } from './cancel-keys.ts';
 import type { Client, ClientListener } from './client.ts';
 
@@ -44,7 +46,7 @@ export class ClientRegistry implements ClientListener {
   sockets = 0;
 
   readonly #environment: Environment;
-  readonly #settings: Settings;
+  #settings: Settings;
   readonly #log: Logger;
   readonly #byDatabase = new Map<string, number>();
   readonly #byUser = new Map<string, number>();
@@ -58,6 +60,39 @@ export class ClientRegistry implements ClientListener {
     this.#settings = settings;
     this.#log = log;
     this.cancelKeys = new CancelKeys(environment);
+  }
+
+  /**
+   * Goes on with another configuration, which the router has already: clients whose pool serves no more are told, the
+   * others get their new limits. Clients that are too many stay.
+   */
+  configure(config: Config): void {
+    this.#settings = config.settings;
+    const known = new Map<Pool, Map<string, PoolSettings>>();
+    for (const client of [...this.clients]) {
+      const { pool, identity } = client.options;
+      if (pool.stopped !== null) {
+        client.drain(pool.stopped.report, pool.stopped.reason);
+        continue;
+      }
+      const byUser = known.get(pool) ?? new Map<string, PoolSettings>();
+      const limits = byUser.get(identity.user) ?? resolvePoolSettings(config, pool.database, identity.user);
+      known.set(pool, byUser.set(identity.user, limits));
+      client.configure(limits);
+    }
+    this.#sortIdle();
+  }
+
+  /** Each idle client into the list of its timeout, as long as it has been idle. */
+  #sortIdle(): void {
+    const nowMs = this.#environment.now();
+    const since = new Map<Client, number>();
+    for (const list of this.#idleLists.values()) for (const { client, sinceMs } of list) since.set(client, sinceMs);
+    for (const client of since.keys()) this.onClientBusy(client);
+    this.#idleLists.clear();
+    const idle = [...this.clients].filter(({ state }) => state === 'idle');
+    const sinceOf = (client: Client): number => since.get(client) ?? nowMs;
+    for (const client of idle.sort((a, b) => sinceOf(a) - sinceOf(b))) this.#addIdle(client, sinceOf(client));
   }
 
   /** A connection was accepted. In a full house the oldest that has said nothing makes room; else the newcomer hears why not. */
@@ -109,11 +144,15 @@ export class ClientRegistry implements ClientListener {
   }
 
   onClientIdle(client: Client): void {
-    const { clientIdleTimeoutMs } = client.options.limits;
+    this.#addIdle(client, this.#environment.now());
+  }
+
+  #addIdle(client: Client, sinceMs: number): void {
+    const { clientIdleTimeoutMs } = client.limits;
     if (clientIdleTimeoutMs === 0) return;
     const entry = this.#idleEntries.get(client) ?? { client, sinceMs: 0, list: null, previous: null, next: null };
     this.#idleEntries.set(client, entry);
-    entry.sinceMs = this.#environment.now();
+    entry.sinceMs = sinceMs;
     const list = this.#idleLists.get(clientIdleTimeoutMs) ?? new LinkedList<IdleEntry>();
     this.#idleLists.set(clientIdleTimeoutMs, list);
     list.push(entry);

@@ -8,7 +8,7 @@ import type { Environment } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
 import type { LinkedList } from '../base/linked-list.ts';
 import { READ_CHUNK_BYTES, type WriteResult } from '../base/transport.ts';
-import type { Settings } from '../config/settings.ts';
+import type { PoolSettings } from '../config/pool-settings.ts';
 import { Farewell } from '../net/farewell.ts';
 import type { Wire, WireReader } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
@@ -32,7 +32,6 @@ import { SessionEffects } from './session-effects.ts';
 
 export interface ClientSessionOptions extends ClientOptions {
   readonly environment: Environment;
-  readonly settings: Settings;
   readonly parameters: ClientParameters;
   readonly statements: StatementRegistry;
   readonly listener: ClientListener;
@@ -52,12 +51,15 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
   readonly #requests: ClientRequests;
   readonly #framer: MessageFramer;
   readonly #deadlines: ClientDeadlines;
+  #limits: PoolSettings;
   #state: ClientState = 'idle';
   #server: ServerConnection | null = null;
   /** The server answered everything, but bytes are on their way: when they have arrived, it is released. */
   #releasePending = false;
-  /** What it is told at the end of its transaction, since the pooler shuts down. */
-  #endsWith: ErrorReport | null = null;
+  /** What it is told at the end of its transaction. */
+  #endsWith: LastWords | null = null;
+  /** Its pool has become one whose servers are shared: that changes the client when it has no server. */
+  #isToMap = false;
   /** It ends when what was asked before is answered, and then with these words. */
   #leaving: LastWords | null = null;
   #leavingSinceMs = 0;
@@ -66,10 +68,12 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
     this.#options = options;
     this.#wire = options.wire;
     this.#pool = options.pool;
-    this.#effects = new SessionEffects(options.pool, options.settings);
+    this.#limits = options.limits;
+    this.#effects = new SessionEffects(options.pool);
     this.#requests = new ClientRequests(this, this.#effects, options);
-    this.#framer = new MessageFramer(this.#requests, options.settings.maxPacketSizeBytes);
-    this.#deadlines = new ClientDeadlines(options.limits, options.settings.clientWriteTimeoutMs);
+    const { maxPacketSizeBytes, clientWriteTimeoutMs } = options.pool.globals;
+    this.#framer = new MessageFramer(this.#requests, maxPacketSizeBytes);
+    this.#deadlines = new ClientDeadlines(options.limits, clientWriteTimeoutMs);
     this.#wire.reader = this;
   }
 
@@ -79,6 +83,10 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
 
   get options(): ClientSessionOptions {
     return this.#options;
+  }
+
+  get limits(): PoolSettings {
+    return this.#limits;
   }
 
   get server(): ServerConnection | null {
@@ -239,7 +247,7 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
     if (this.#leaving !== null) {
       this.#say(this.#leaving);
     } else if (this.#endsWith !== null && this.#isAtBoundary(server)) {
-      this.close('shutdown', this.#endsWith);
+      this.#say(this.#endsWith);
     } else if (this.#pool.settings.poolMode === 'session') {
       this.#afterSessionQuery(server, status);
     } else if (status === type.STATUS_IDLE) {
@@ -313,6 +321,12 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
     this.#say(lossWords(loss));
   }
 
+  onServerOutdated(): void {
+    const server = this.#server;
+    if (server === null || this.#pool.settings.poolMode !== 'session' || !this.#isAtBoundary(server)) return;
+    this.#afterSessionQuery(server, server.status);
+  }
+
   onTick(nowMs: number): void {
     if (this.#server === null || this.#state !== 'linked') return;
     const missed = this.#deadlines.missed(this.#server, this.#wire, nowMs);
@@ -322,7 +336,7 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
 
   /** A client that has taken leave is sent its answers, but nobody has to wait for it for long. */
   #hurry(words: LastWords, nowMs: number): void {
-    const { abandonedQueryTimeoutMs, serverRecoveryTimeoutMs } = this.#options.settings;
+    const { abandonedQueryTimeoutMs, serverRecoveryTimeoutMs } = this.#pool.globals;
     if (abandonedQueryTimeoutMs > 0 && nowMs - this.#leavingSinceMs >= abandonedQueryTimeoutMs) {
       this.close('abandoned_query_timeout', null);
     } else if (this.#deadlines.isStuck(this.#wire, serverRecoveryTimeoutMs, nowMs)) {
@@ -332,7 +346,7 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
 
   #afterSessionQuery(server: ServerConnection, status: number): void {
     if (status !== type.STATUS_IDLE || server.closeWhenFree === null) return;
-    if (!this.#options.settings.serverFastClose) return;
+    if (!this.#pool.globals.serverFastClose) return;
     this.close('server_closed', errors.serverClosedByPooler(server.closeWhenFree));
   }
 
@@ -351,8 +365,9 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
     this.#server = null;
     this.#become('idle');
     server.unlink();
+    if (this.#isToMap) this.#map();
     if (this.#endsWith !== null) {
-      this.close('shutdown', this.#endsWith);
+      this.#say(this.#endsWith);
     } else if (this.#requests.isHeld) {
       this.#goOn();
     }
@@ -375,10 +390,24 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
     }
   }
 
-  /** The pooler shuts down: the session ends now, or at the end of its transaction. */
-  drain(report: ErrorReport): void {
-    this.#endsWith = report;
-    if (this.#server === null || this.#isAtBoundary(this.#server)) this.close('shutdown', report);
+  configure(limits: PoolSettings): void {
+    const { maxPacketSizeBytes, clientWriteTimeoutMs } = this.#pool.globals;
+    this.#limits = limits;
+    this.#framer.maxLength = maxPacketSizeBytes;
+    this.#deadlines.configure(limits, clientWriteTimeoutMs);
+    this.#isToMap = true;
+    if (this.#server === null) this.#map();
+  }
+
+  #map(): void {
+    this.#isToMap = false;
+    this.#requests.mapStatements();
+  }
+
+  /** The session ends now, or at the end of its transaction. */
+  drain(report: ErrorReport, reason: ClientCloseReason): void {
+    this.#endsWith = { reason, report };
+    if (this.#server === null || this.#isAtBoundary(this.#server)) this.#say(this.#endsWith);
   }
 
   /**

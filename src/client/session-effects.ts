@@ -4,7 +4,6 @@
  * what servers tell of their sessions; how dirt is undone is the server's and the pool's business.
  */
 import { type ErrorReport, errors } from '../base/errors.ts';
-import type { Settings } from '../config/settings.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Verdict } from '../protocol/message-framer.ts';
 import { noticeResponse } from '../protocol/server-messages.ts';
@@ -28,18 +27,16 @@ const HARMLESS: ReplyNote = { answered: () => {}, failed: () => {}, skipped: () 
 
 export class SessionEffects {
   readonly #pool: Pool;
-  readonly #policy: Settings['serverDirtyPolicy'];
   /** What the client has been warned of, or is about to be; '' before. */
   #warned = '';
 
-  constructor(pool: Pool, settings: Settings) {
+  constructor(pool: Pool) {
     this.#pool = pool;
-    this.#policy = settings.serverDirtyPolicy;
   }
 
   /** Why a statement with `peek` is not allowed at all; null if it is. */
   refusalOf(peek: StatementPeek): ErrorReport | null {
-    if (this.#policy !== 'error' || this.#ownsServer) return null;
+    if (this.#pool.globals.serverDirtyPolicy !== 'error' || this.#ownsServer) return null;
     const state = peek.makes ?? (peek.sets === null || this.#follows(peek.sets) ? null : 'settings');
     return state === null ? null : errors.sessionStateRefused(STATE_WORDS[state]);
   }
@@ -54,7 +51,7 @@ export class SessionEffects {
 
   /** The client has left `state` in a session. Whether a `warning` is due. */
   onDirty(state: SessionState): boolean {
-    if (this.#warned !== '' || this.#ownsServer || this.#policy === 'keep') return false;
+    if (this.#warned !== '' || this.#ownsServer || this.#pool.globals.serverDirtyPolicy === 'keep') return false;
     this.#warned = STATE_WORDS[state];
     return true;
   }

@@ -25,7 +25,7 @@ export interface SocketFactoryOptions {
 const STREAM_HIGH_WATER_MARK = 1;
 
 export class SocketFactory {
-  readonly #options: SocketFactoryOptions;
+  #options: SocketFactoryOptions;
   readonly #binding: SocketBinding | null;
   /** All plain clients share one: they read into one memory, whose bytes are copied or gone when the callback returns. */
   readonly #clientOptions: PlainTransportOptions | null;
@@ -34,6 +34,11 @@ export class SocketFactory {
     this.#options = options;
     this.#binding = options.direct ? SocketBinding.create() : null;
     this.#clientOptions = this.#binding === null ? null : this.#plain(this.#binding);
+  }
+
+  /** What a reload can change, for sockets that are made from now on. */
+  configure(options: Pick<SocketFactoryOptions, 'keepAlive' | 'keepAliveDelayMs'>): void {
+    this.#options = { ...this.#options, ...options };
   }
 
   accept(handle: SocketHandle, handler: TransportHandler): Transport {

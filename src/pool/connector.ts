@@ -48,10 +48,12 @@ export class Connector implements AttemptListener, GateVisitor {
   readonly #atGate: Lease[] = [];
   /** Hosts that log us in with the oldest protocol version, and refuse the newest instead of negotiating it. */
   readonly #oldHosts = new Set<string>();
+  #gate: LoginGate;
   #stopped = false;
 
   constructor(options: ConnectorOptions) {
     this.#options = options;
+    this.#gate = options.gate;
   }
 
   /** Connections that are on their way, whatever they are waiting for. */
@@ -140,6 +142,30 @@ export class Connector implements AttemptListener, GateVisitor {
     }
   }
 
+  /**
+   * What is on its way is given up, for it goes to the wrong place; `grow` starts anew, at `gate`. Returns the
+   * connections that are being opened: their owner closes them, and hears nothing of them here.
+   */
+  restart(gate: LoginGate): readonly ServerConnection[] {
+    const servers = [...this.#attemptOf.keys()];
+    const opened = new Set(this.#attemptOf.values());
+    const attempts = [...this.#attempts];
+    const leases = this.#atGate.splice(0);
+    const left = this.#gate;
+    // All of it is forgotten first: a lease that is released may come back at once, for another attempt.
+    this.#attemptOf.clear();
+    this.#attempts.clear();
+    this.#oldHosts.clear();
+    this.#gate = gate;
+    for (const attempt of attempts) {
+      attempt.stop();
+      left.leave();
+      if (!opened.has(attempt)) leases.push(attempt.lease);
+    }
+    for (const lease of leases) lease.release();
+    return servers;
+  }
+
   /** Gives up what is on its way; connections that are open already are the pool's to close. */
   stop(): void {
     this.#stopped = true;
@@ -182,10 +208,11 @@ export class Connector implements AttemptListener, GateVisitor {
 
   /** Uses `lease`, or gives it back if nobody needs it any more. */
   #connect(lease: Lease): void {
-    const { gate, finder } = this.#options;
-    if (this.#stopped || !this.#isMissing) {
+    const { finder, owner } = this.#options;
+    // A reload may have made the pool smaller since the lease was asked for.
+    if (this.#stopped || !this.#isMissing || owner.room() <= 0) {
       lease.release();
-    } else if (!gate.enter(this)) {
+    } else if (!this.#gate.enter(this)) {
       this.#atGate.push(lease);
     } else {
       const attempt = new ConnectAttempt(lease, finder, this);
@@ -202,6 +229,6 @@ export class Connector implements AttemptListener, GateVisitor {
 
   #end(attempt: ConnectAttempt): void {
     attempt.stop();
-    if (this.#attempts.delete(attempt)) this.#options.gate.leave();
+    if (this.#attempts.delete(attempt)) this.#gate.leave();
   }
 }

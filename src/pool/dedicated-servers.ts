@@ -49,7 +49,6 @@ export interface DedicatedServersOwner {
 export class DedicatedServers implements ConnectorOwner {
   /** Those without a server that has logged in. */
   readonly waiting = new LinkedList<DedicatedWaiter>();
-  readonly scopes: readonly BudgetScope[];
   readonly #environment: Environment;
   readonly #pool: DedicatedServersOwner;
   readonly #connector: Connector;
@@ -59,9 +58,12 @@ export class DedicatedServers implements ConnectorOwner {
   constructor({ pool, ...options }: DedicatedServersOptions) {
     this.#environment = options.environment;
     this.#pool = pool;
-    this.scopes = pool.scopes;
     // A health that never hears of a failure: each login is tried for its own sake.
     this.#connector = new Connector({ ...options, health: new ServerHealth(), owner: this });
+  }
+
+  get scopes(): readonly BudgetScope[] {
+    return this.#pool.scopes;
   }
 
   /** See `Connector`. */
@@ -147,6 +149,14 @@ export class DedicatedServers implements ConnectorOwner {
   closed(server: ServerConnection, confirmed: boolean): boolean {
     this.#waiterOf.delete(server);
     return this.#connector.closed(server, confirmed);
+  }
+
+  /** Connections that are being opened go to the wrong place: they are closed, and `grow` opens others. */
+  restart(gate: LoginGate): void {
+    for (const server of this.#connector.restart(gate)) {
+      this.#waiterOf.set(server, null);
+      server.close('config_changed');
+    }
   }
 
   /** Nothing is opened any more; who waits hears why. Connections that are there are the pool's to close. */

@@ -27,33 +27,44 @@ import { CancelLane } from './cancel-lane.ts';
 import { CanonicalValues } from './canonical-values.ts';
 import { Connector, type ConnectorOwner } from './connector.ts';
 import { DedicatedServers, type DedicatedServersOwner } from './dedicated-servers.ts';
-import { HostFinder } from './host-finder.ts';
+import { HostFinder, type HostFinderOptions } from './host-finder.ts';
 import { IdlePicker } from './idle-picker.ts';
 import type { LoginGate } from './login-gate.ts';
 import { ResetPolicy } from './reset-policy.ts';
 import { failureWords, ServerHealth } from './server-health.ts';
 import { ServerLists } from './server-lists.ts';
+import { needsOtherServers } from './server-replacement.ts';
 import { UncertainSlots } from './uncertain-slots.ts';
 import { firstSinceMs, type LoginWaiter, type Waiter } from './waiter.ts';
 
-export interface PoolOptions {
+/** What a reload can change. */
+export interface PoolConfig {
+  readonly settings: Settings;
+  readonly poolSettings: PoolSettings;
+  readonly database: DatabaseConfig;
+  /** Who the pool is at the server. */
+  readonly userName: string;
+  readonly gate: LoginGate;
+}
+
+/** What everybody is told since the pool serves no more. */
+export interface PoolEnd {
+  readonly report: ErrorReport;
+  readonly reason: ClientCloseReason;
+}
+
+export interface PoolOptions extends PoolConfig {
   readonly environment: Environment;
   readonly log: Logger;
   readonly budget: Budget;
   readonly keys: DerivedKeys;
   readonly resolver: Resolver;
-  readonly settings: Settings;
-  readonly poolSettings: PoolSettings;
-  readonly database: DatabaseConfig;
   /** The name that clients use. */
   readonly databaseName: string;
-  /** Who the pool is at the server. */
-  readonly userName: string;
   /** Asked for each login, so that a changed password reaches the next one. */
-  readonly credentials: () => ServerCredentials;
+  readonly credentials: (config: PoolConfig) => ServerCredentials;
   readonly unguessable: string;
   readonly statements: StatementRegistry;
-  readonly gate: LoginGate;
 }
 
 /** States in which a client has the server, or something that a client has left is brought to its end. */
@@ -63,7 +74,6 @@ const NO_PARAMETERS: ReadonlyMap<string, string> = new Map();
 
 export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner {
   readonly databaseName: string;
-  readonly userName: string;
   readonly traffic = new TrafficCounters();
   readonly servers = new ServerLists();
   readonly waiting = new LinkedList<Waiter>();
@@ -74,7 +84,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   readonly canonical = new CanonicalValues();
   readonly parameterTable = new ParameterTable();
   readonly cancels: CancelLane;
-  readonly scopes: readonly BudgetScope[];
+  scopes: readonly BudgetScope[];
   /** Client connections that belong to this pool. */
   clients = 0;
   /** Since when there is neither a client nor a server; null while there is one. */
@@ -86,24 +96,26 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   connects = 0;
 
   readonly #options: PoolOptions;
+  #config: PoolConfig;
   readonly #finder: HostFinder;
   readonly #connector: Connector;
   readonly #idle: IdlePicker;
   #parameters: ReadonlyMap<string, string> | null = null;
-  readonly #resets: ResetPolicy;
+  #resets: ResetPolicy;
   readonly #uncertainSlots: UncertainSlots;
   /** Those that run connect_query: on their way still, though they have logged in. */
   readonly #introducing = new Set<ServerConnection>();
   #lastLifetimeCloseMs = 0;
   #stopWatching: (() => void)[] = [];
-  /** What everybody is told since the pool serves no more. */
-  #stopped: ErrorReport | null = null;
+  /** It may have more servers than a reload allows it. */
+  #isOversized = false;
+  #stopped: PoolEnd | null = null;
 
   constructor(options: PoolOptions) {
-    const { environment, database, poolSettings, resolver } = options;
+    const { environment, poolSettings, resolver } = options;
     this.#options = options;
+    this.#config = options;
     this.databaseName = options.databaseName;
-    this.userName = options.userName;
     this.emptySinceMs = environment.now();
     this.#idle = new IdlePicker(options.settings, this.servers, this.emptySinceMs, (server) =>
       this.#becomeIdle(server),
@@ -111,25 +123,24 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     this.#resets = new ResetPolicy(options.settings, poolSettings);
     this.#uncertainSlots = new UncertainSlots(environment, () => this.#grow());
     this.cancels = new CancelLane(environment, poolSettings.poolSize);
-    this.#finder = new HostFinder(resolver, {
-      hosts: database.hosts,
-      port: database.port,
-      policy: poolSettings.loadBalanceHosts,
-    });
+    this.#finder = new HostFinder(resolver, placesOf(options));
     this.#connector = new Connector({ ...options, finder: this.#finder, health: this.health, owner: this });
-    this.scopes = [
-      { key: `database ${options.databaseName}`, limit: poolSettings.maxDbConnections },
-      { key: `user ${options.userName}`, limit: poolSettings.maxUserConnections },
-      { key: `postgres ${poolSettings.budgetKey}`, limit: poolSettings.maxServerConnections },
-    ];
+    this.scopes = scopesOf(this.databaseName, options);
     this.dedicated = new DedicatedServers({ ...options, finder: this.#finder, pool: this });
-    this.#stopWatching = database.hosts.map((host) =>
-      this.#finder.watch(host, (addresses) => this.#onAddresses(host, addresses)),
-    );
+    this.#watch();
   }
 
   get settings(): PoolSettings {
-    return this.#options.poolSettings;
+    return this.#config.poolSettings;
+  }
+
+  /** The settings of the whole pooler. */
+  get globals(): Settings {
+    return this.#config.settings;
+  }
+
+  get userName(): string {
+    return this.#config.userName;
   }
 
   /** No server connection and no cancel is left, not even on its way. */
@@ -139,19 +150,19 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   }
 
   get database(): DatabaseConfig {
-    return this.#options.database;
+    return this.#config.database;
   }
 
   // For clients
 
   /** Why nobody is served any more; null while the pool serves. */
-  get stopped(): ErrorReport | null {
+  get stopped(): PoolEnd | null {
     return this.#stopped;
   }
 
   /** Why there is no point in asking now; null if there is. */
   get refusal(): ErrorReport | null {
-    if (this.#stopped !== null) return this.#stopped;
+    if (this.#stopped !== null) return this.#stopped.report;
     if (!this.health.isFailing || this.health.isTemporary || this.servers.alive > 0) return null;
     if (this.health.mayTry(this.#options.environment.now(), 0)) return null;
     return this.health.reportForNewcomers();
@@ -226,7 +237,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       // As in PgBouncer: said, and otherwise ignored.
       if (error !== null) this.#log('warn', server, `connect_query failed: ${error.message}`);
       if (server.status === STATUS_IDLE) {
-        this.#learnParameters(server.parameters.current(server.reported));
+        if (server.closeWhenFree === null) this.#learnParameters(server.parameters.current(server.reported));
         this.onServerFree(server);
         return;
       }
@@ -236,6 +247,8 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   }
 
   onServerFailed(server: ServerConnection, failure: ServerFailure): void {
+    // Ours to end, and no failure.
+    if (server.closeReason === 'config_changed') return;
     if (this.dedicated.owns(server)) this.dedicated.failed(server, failure);
     else if (this.#connector.failed(server, failure)) this.#fail(failure);
     this.#log('warn', server, `server login failed: ${failureWords(failure)}`);
@@ -316,7 +329,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   missing(coming: number): number {
     const { waiting, servers } = this;
     let wanted = waiting.size - this.#idle.promptChecks - this.#introducing.size - servers.count('resetting');
-    if (this.loginWaiting.size > 0 && servers.alive === 0) wanted = Math.max(wanted, 1);
+    if (this.loginWaiting.size > 0 && !this.#knowsServer) wanted = Math.max(wanted, 1);
     return wanted - coming;
   }
 
@@ -342,8 +355,8 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     protocolMinor: number,
     startup = NO_PARAMETERS,
   ): ServerConnection {
-    const { environment, keys, credentials, settings, unguessable, statements } = this.#options;
-    const known = credentials();
+    const { environment, keys, credentials, unguessable, statements } = this.#options;
+    const known = credentials(this.#config);
     const server = new ServerConnection({
       environment,
       address,
@@ -355,7 +368,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       owner: this,
       protocolMinor,
       parameterTable: this.parameterTable,
-      maxMessageBytes: settings.maxPacketSizeBytes,
+      maxMessageBytes: this.globals.maxPacketSizeBytes,
       unguessable,
       statements,
     });
@@ -397,17 +410,44 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     return true;
   }
 
-  /** Serves nobody from now on: who waits, and who comes, gets `report`; servers are closed as they become free. */
-  stop(report: ErrorReport, clientReason: ClientCloseReason): void {
-    this.#stopped = report;
+  /**
+   * Goes on with other settings. Servers that are not what they ask for are replaced: idle ones and those on their way at
+   * once, the others as they come back; the same with those that are too many. `tick` opens what is missing then.
+   */
+  configure(config: PoolConfig): void {
+    const before = this.#config;
+    const { settings, poolSettings } = config;
+    this.#config = config;
+    this.scopes = scopesOf(this.databaseName, config);
+    this.#resets = new ResetPolicy(settings, poolSettings);
+    this.#idle.configure(settings);
+    this.#finder.configure(placesOf(config));
+    for (const server of this.servers) server.maxMessageBytes = settings.maxPacketSizeBytes;
+    if (before.database.hosts.join() !== config.database.hosts.join()) this.#watch();
+    if (needsOtherServers(before, config)) this.#replaceServers(config.gate);
+    this.cancels.configure(poolSettings.poolSize);
+    this.health.retryNow();
+    this.#isOversized = this.#excess > 0;
+    for (let { excess, idle } = { excess: this.#excess, idle: this.servers.idle }; excess > 0; excess--) {
+      if (idle.first === null) break;
+      idle.first.close('over_limit');
+    }
+  }
+
+  /**
+   * Serves nobody from now on: who waits, and who comes, gets `report`; servers are closed, for `serverReason`, as they
+   * become free.
+   */
+  stop({ report, reason }: PoolEnd, serverReason: ServerCloseReason): void {
+    this.#stopped = { report, reason };
     for (const stop of this.#stopWatching) stop();
     this.#stopWatching = [];
-    this.#refuseAll(report, clientReason);
+    this.#refuseAll(report, reason);
     this.#connector.stop();
-    this.dedicated.stop(report, clientReason);
+    this.dedicated.stop(report, reason);
     for (const server of this.servers) {
-      if (STAYS_FOR_ITS_CLIENT.has(server.state)) server.closeWhenFree = 'shutdown';
-      else server.close('shutdown');
+      if (STAYS_FOR_ITS_CLIENT.has(server.state)) server.closeWhenFree = serverReason;
+      else server.close(serverReason);
     }
   }
 
@@ -434,8 +474,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   }
 
   #fail(failure: ServerFailure): void {
-    const { environment, settings } = this.#options;
-    this.health.failed(failure, environment.now(), settings.serverLoginRetryMs);
+    this.health.failed(failure, this.#options.environment.now(), this.globals.serverLoginRetryMs);
     this.#giveUpWaiters();
   }
 
@@ -469,6 +508,13 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       server.close(server.closeWhenFree);
       return;
     }
+    if (this.#isOversized) {
+      this.#isOversized = this.#excess > 0;
+      if (this.#isOversized) {
+        server.close('over_limit');
+        return;
+      }
+    }
     if (this.isLifeOver(server, server.times.answeredAtMs)) {
       server.close('lifetime');
       return;
@@ -500,9 +546,39 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     this.#options.log.info({ host, addresses }, 'server address changed');
     for (const server of this.servers) {
       if (server.hostName !== host || addresses.includes(server.address.host)) continue;
-      if (server.state === 'idle') server.close('address_changed');
-      else server.closeWhenFree ??= 'address_changed';
+      outdate(server, 'address_changed');
     }
+  }
+
+  #watch(): void {
+    for (const stop of this.#stopWatching) stop();
+    this.#stopWatching = this.database.hosts.map((host) =>
+      this.#finder.watch(host, (addresses) => this.#onAddresses(host, addresses)),
+    );
+  }
+
+  #replaceServers(gate: LoginGate): void {
+    // They may be others at the new ones, and belong to a client for its whole life.
+    this.#parameters = null;
+    for (const server of [...this.servers]) outdate(server, 'config_changed');
+    for (const server of this.#connector.restart(gate)) server.close('config_changed');
+    this.dedicated.restart(gate);
+  }
+
+  /** By how many there are more servers than there may be, without those that are on their way out. */
+  get #excess(): number {
+    const { poolSize, reservePoolSize } = this.settings;
+    return poolSize === 0 ? 0 : this.servers.total - this.servers.count('closing') - poolSize - reservePoolSize;
+  }
+
+  /** There is a server that has told, or will tell, what parameters a client begins with. */
+  get #knowsServer(): boolean {
+    if (this.servers.alive === 0) return false;
+    for (const server of this.servers) {
+      const isUsable = server.state !== 'connecting' && server.state !== 'closing' && server.state !== 'dedicated';
+      if (isUsable && server.closeWhenFree === null) return true;
+    }
+    return false;
   }
 
   #log(level: 'info' | 'warn', server: ServerConnection, message: string): void {
@@ -512,4 +588,27 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       message,
     );
   }
+}
+
+/** `server` goes as soon as nobody needs it. */
+function outdate(server: ServerConnection, reason: ServerCloseReason): void {
+  if (server.state === 'idle') {
+    server.close(reason);
+    return;
+  }
+  server.closeWhenFree ??= reason;
+  server.holder?.onServerOutdated();
+}
+
+function placesOf({ database: { hosts, port }, poolSettings }: PoolConfig): HostFinderOptions {
+  return { hosts, port, policy: poolSettings.loadBalanceHosts };
+}
+
+function scopesOf(databaseName: string, { userName, poolSettings }: PoolConfig): readonly BudgetScope[] {
+  const { budgetKey, maxDbConnections, maxUserConnections, maxServerConnections } = poolSettings;
+  return [
+    { key: `database ${databaseName}`, limit: maxDbConnections },
+    { key: `user ${userName}`, limit: maxUserConnections },
+    { key: `postgres ${budgetKey}`, limit: maxServerConnections },
+  ];
 }

@@ -228,9 +228,14 @@ export function snapshotPools({ pools, dropped, budget, config, nowMs }: PoolSou
   const totals = dropped.copy();
   const byDatabase = new Map<string, Pool[]>([...config.databases.keys()].map((name) => [name, []]));
   const budgets = new Map<string, BudgetSnapshot>();
+  const rowKeys = new Set<string>();
   for (const pool of pools) {
-    rows.push(snapshotPool(pool, nowMs));
     totals.add(pool);
+    // One that a reload has ended may have a successor of the same name, which comes before it.
+    const rowKey = `${pool.databaseName}\0${pool.userName}`;
+    if (rowKeys.has(rowKey)) continue;
+    rowKeys.add(rowKey);
+    rows.push(snapshotPool(pool, nowMs));
     const siblings = byDatabase.get(pool.databaseName);
     if (siblings === undefined) byDatabase.set(pool.databaseName, [pool]);
     else siblings.push(pool);

@@ -144,6 +144,10 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     return this.#framer.midForward;
   }
 
+  set maxMessageBytes(bytes: number) {
+    this.#framer.maxLength = bytes;
+  }
+
   /** Process id of the backend; 0 if the server did not say. */
   get backendPid(): number {
     return this.cancelKey?.readUInt32BE(0) ?? 0;

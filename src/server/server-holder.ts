@@ -54,6 +54,8 @@ export interface ServerHolder {
   /** The error that the pooler forced on the server has come: the holder sends `report` in its place. */
   onServerRefused(report: ErrorReport): void;
   onServerLost(loss: ServerLoss): void;
+  /** The server is to be closed as soon as the holder gives it back. */
+  onServerOutdated(): void;
   /** Some tenths of a second have passed: what took too long ends. */
   onTick(nowMs: number): void;
 }
