@@ -2,7 +2,7 @@
  * What a configuration is once it was read: one deeply frozen value. It knows neither files nor formats, and nobody
  * reads it from a global: it is passed in, and a reload passes a new one.
  */
-import type { databaseSettings, Settings, userSettings, ValuesOf } from './settings.ts';
+import type { databaseSettings, peerSettings, Settings, userSettings, ValuesOf } from './settings.ts';
 
 export interface Config {
   readonly settings: Settings;
@@ -11,6 +11,8 @@ export interface Config {
   /** The entry `*`: for every other name. */
   readonly fallbackDatabase: DatabaseConfig | null;
   readonly users: ReadonlyMap<string, UserConfig>;
+  /** The other poolers of a group, by their `peer_id`. */
+  readonly peers: ReadonlyMap<number, PeerConfig>;
   /** Absolute path of the file that it came from; null for an object. */
   readonly path: string | null;
 }
@@ -24,4 +26,9 @@ export interface DatabaseConfig extends ValuesOf<typeof databaseSettings> {
 /** Null in a field means "as in the database or the settings"; see `userSettings`. */
 export interface UserConfig extends ValuesOf<typeof userSettings> {
   readonly name: string;
+}
+
+export interface PeerConfig extends Omit<ValuesOf<typeof peerSettings>, 'host'> {
+  readonly id: number;
+  readonly host: string;
 }

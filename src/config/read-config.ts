@@ -3,16 +3,23 @@
  * the settings mean.
  */
 import { checkConfig, type ReadConfig } from './check-config.ts';
-import type { Config, DatabaseConfig, UserConfig } from './config.ts';
+import type { Config, DatabaseConfig, PeerConfig, UserConfig } from './config.ts';
 import type { Place } from './config-error.ts';
 import { describeNode, describeType, type MappingNode, quote, type TreeNode } from './config-tree.ts';
 import { parseConnectionString } from './connection-string.ts';
 import { FrozenMap } from './frozen-map.ts';
 import { type ReadContext, type ReadSettings, readSettings } from './read-settings.ts';
 import { textProblem } from './setting-kinds.ts';
-import { MAX_DATABASE_NAME_BYTES, MAX_USER_NAME_BYTES } from './settings.ts';
+import { MAX_DATABASE_NAME_BYTES, MAX_PEER_ID, MAX_USER_NAME_BYTES } from './settings.ts';
 import { unknownSection } from './unknown-key.ts';
 
+/** The sections, and what stands in each, in words. */
+const sectionContents: ReadonlyMap<string, string> = new Map([
+  ['pgbouncer', 'settings'],
+  ['databases', 'the names of databases'],
+  ['users', 'the names of users'],
+  ['peers', 'the numbers of peers'],
+]);
 const FALLBACK = '*';
 /** The pooler's own console. */
 const RESERVED_DATABASE = 'pgbouncer';
@@ -20,12 +27,14 @@ const RESERVED_DATABASE = 'pgbouncer';
 /** Throws a ConfigError with every problem found. `path` is the file that the tree came from, or null. */
 export function readConfig(root: TreeNode, path: string | null, context: ReadContext): Config {
   const sections = new Map<string, { readonly place: Place; readonly mapping: MappingNode }>();
-  for (const { key, place, value } of asMapping(root, 'the sections pgbouncer, databases and users', context).entries) {
-    if (key !== 'pgbouncer' && key !== 'databases' && key !== 'users') {
+  for (const { key, place, value } of asMapping(root, 'the sections pgbouncer, databases, users and peers', context)
+    .entries) {
+    const contents = sectionContents.get(key);
+    if (contents === undefined) {
       context.problems.add(place, unknownSection(key));
       continue;
     }
-    const mapping = asMapping(value, key === 'pgbouncer' ? 'settings' : `the names of ${key}`, context);
+    const mapping = asMapping(value, contents, context);
     sections.set(key, { place, mapping });
   }
   const nothing: MappingNode = { kind: 'mapping', place: root.place, entries: [] };
@@ -36,6 +45,7 @@ export function readConfig(root: TreeNode, path: string | null, context: ReadCon
     context.problems.add(databaseSection?.place ?? root.place, 'no databases: "databases" needs at least one entry');
   }
   const users = readUsers(sections.get('users')?.mapping ?? nothing, context);
+  const peers = readPeers(sections.get('peers')?.mapping ?? nothing, context);
 
   const entries = databases.map(({ values }) => values);
   const named = entries.filter(({ name }) => name !== FALLBACK);
@@ -44,6 +54,7 @@ export function readConfig(root: TreeNode, path: string | null, context: ReadCon
     databases: new FrozenMap(named.map((database) => [database.name, database])),
     fallbackDatabase: entries.find(({ name }) => name === FALLBACK) ?? null,
     users: new FrozenMap(users.map((user) => [user.name, user])),
+    peers: new FrozenMap(peers.map((peer) => [peer.id, peer])),
     path,
   });
   const read: ReadConfig = { config, settings, databases, place: root.place };
@@ -65,13 +76,13 @@ function readDatabases(section: MappingNode, context: ReadContext): ReadSettings
   return section.entries.map(({ key: name, place, value }) => {
     if (name === RESERVED_DATABASE) context.problems.add(place, `the database name ${quote(name)} is reserved`);
     checkName(name, 'database', MAX_DATABASE_NAME_BYTES, place, context);
-    const read = readSettings('databases', databaseMapping(value, context), context);
+    const read = readSettings('databases', entryMapping(value, context), context);
     return { ...read, values: Object.freeze({ name, ...read.values }) };
   });
 }
 
 /** A mapping, or a text in libpq's syntax that is read as one. All its settings are then where the text is. */
-function databaseMapping(node: TreeNode, context: ReadContext): MappingNode {
+function entryMapping(node: TreeNode, context: ReadContext): MappingNode {
   const { place } = node;
   const nothing: MappingNode = { kind: 'mapping', place, entries: [] };
   if (node.kind === 'mapping') return node;
@@ -97,6 +108,24 @@ function readUsers(section: MappingNode, context: ReadContext): UserConfig[] {
     const { values } = readSettings('users', asMapping(value, 'settings of the user', context), context);
     return Object.freeze({ name, ...values });
   });
+}
+
+function readPeers(section: MappingNode, context: ReadContext): PeerConfig[] {
+  const peers: PeerConfig[] = [];
+  const ids = new Set<number>();
+  for (const { key, place, value } of section.entries) {
+    const id = /^\d{1,5}$/.test(key) ? Number(key) : 0;
+    if (id < 1 || id > MAX_PEER_ID) {
+      context.problems.add(place, `bad peer_id ${quote(key)}: expected a whole number from 1 to ${MAX_PEER_ID}`);
+      continue;
+    }
+    if (ids.has(id)) context.problems.add(place, `the peer ${id} is given twice`);
+    ids.add(id);
+    const { values } = readSettings('peers', entryMapping(value, context), context);
+    if (values.host === null) context.problems.add(place, `the peer ${quote(key)} needs a host`);
+    peers.push(Object.freeze({ id, ...values, host: values.host ?? '' }));
+  }
+  return peers;
 }
 
 function checkName(name: string, what: string, maxBytes: number, place: Place, context: ReadContext): void {

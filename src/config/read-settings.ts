@@ -24,6 +24,7 @@ const tables: Readonly<Record<SectionName, ReadonlyMap<string, Setting>>> = {
   pgbouncer: byName(sections.pgbouncer),
   databases: byName(sections.databases),
   users: byName(sections.users),
+  peers: byName(sections.peers),
 };
 
 function byName(settings: readonly Setting[]): ReadonlyMap<string, Setting> {
@@ -40,7 +41,7 @@ export function readSettings<Section extends SectionName>(
   const places = new Map<string, Place>();
   const invalid = new Set<string>();
   for (const { key, place, value } of mapping.entries) {
-    const alias = section === 'pgbouncer' ? undefined : aliases.get(key);
+    const alias = section === 'pgbouncer' || section === 'peers' ? undefined : aliases.get(key);
     const setting = table.get(alias ?? key);
     if (setting === undefined) {
       context.problems.add(place, unknownSetting(key, section));

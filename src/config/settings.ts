@@ -63,6 +63,8 @@ const parameterValue = text({ maxBytes: 255 });
 const SECOND = 1000;
 export const MAX_DATABASE_NAME_BYTES = 63;
 export const MAX_USER_NAME_BYTES = 127;
+/** Two bytes of a cancel key have room for it. */
+export const MAX_PEER_ID = 65_535;
 
 const listening = [
   setting('listen_addr', 'listenAddr', listenAddresses, Object.freeze(['127.0.0.1']), 'restart').documented(
@@ -414,8 +416,22 @@ export const userSettings = [
   ),
 ] as const;
 
-/** The three sections of a configuration and the settings that may stand in each (or in each of its entries). */
-export const sections = { pgbouncer: settings, databases: databaseSettings, users: userSettings } as const;
+/** Each entry of the section `peers:`, whose key is the `peer_id` of another pooler of the same group. */
+export const peerSettings = [
+  optionalSetting('host', 'host', address).documented('Address of the peer; it must be given.'),
+  setting('port', 'port', integer(1, 65_535), 6432).documented('TCP port of the peer.'),
+  optionalSetting('pool_size', 'poolSize', count).documented(
+    'Cancel requests that may be on their way to this peer at a time; not set means default_pool_size.',
+  ),
+] as const;
+
+/** The sections of a configuration and the settings that may stand in each (or in each of its entries). */
+export const sections = {
+  pgbouncer: settings,
+  databases: databaseSettings,
+  users: userSettings,
+  peers: peerSettings,
+} as const;
 export type SectionName = keyof typeof sections;
 /** Other spellings that PgBouncer's users know. */
 export const aliases: ReadonlyMap<string, string> = new Map([['reserve_pool', 'reserve_pool_size']]);

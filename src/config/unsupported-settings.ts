@@ -19,12 +19,11 @@ export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<strin
   `),
   databases: words('auth_dbname auth_query auth_user'),
   users: new Set(),
+  peers: new Set(),
 };
 
 /** Settings of ours that are planned, and that people may have read about. */
 export const plannedSettings = words('reload_on_change session_attach session_startup');
-
-export const unsupportedSections = words('peers');
 
 /** Parameters that people have in their URLs. Ignoring `sslmode=require` would send passwords in the clear. */
 export const libpqParameters = words(`

@@ -1,5 +1,11 @@
 /** Derives `docs/configuration.md` from the table of settings. */
-import { databaseSettings, type Setting, settingGroups, userSettings } from '../../src/config/settings.ts';
+import {
+  databaseSettings,
+  peerSettings,
+  type Setting,
+  settingGroups,
+  userSettings,
+} from '../../src/config/settings.ts';
 import { defaultInYaml } from './setting-text.ts';
 
 const HEAD = `\
@@ -8,9 +14,10 @@ const HEAD = `\
 Derived from \`src/config/settings.ts\`; a test compares them (\`UPDATE_EXAMPLE=1 npx vitest run test/unit/config\` writes
 this page and \`pgbouncer.example.yaml\` anew).
 
-A configuration is a YAML file (or, for the library, an object in the same shape) with three sections: \`pgbouncer\` for the
-settings of the whole, \`databases\` for what clients can connect to, \`users\` for what is different for some users. Every
-mistake is reported with file, line and column, all of them at once, and nothing starts half configured.
+A configuration is a YAML file (or, for the library, an object in the same shape) with up to four sections: \`pgbouncer\`
+for the settings of the whole, \`databases\` for what clients can connect to, \`users\` for what is different for some
+users, and \`peers\` for the other poolers of a group. Every mistake is reported with file, line and column, all of them
+at once, and nothing starts half configured.
 
 - Times are seconds (\`15\`, \`0.5\`) or have a unit: \`us\`, \`ms\`, \`s\`, \`min\`, \`h\`, \`d\` (\`500ms\`, \`2min\`).
 - Sizes are bytes or have a unit: \`B\`, \`kB\`, \`MB\`, \`GB\`, in steps of 1024.
@@ -38,6 +45,13 @@ const USERS = `\
 Each key is the name of a user. What is set here wins over the database, which wins over \`pgbouncer\`.
 `;
 
+const PEERS = `\
+## peers
+
+Each key is the \`peer_id\` of another pooler that clients reach by the same address, from 1 to 65535; what it needs is
+written as for a database.
+`;
+
 export function renderConfiguration(): string {
   const groups = settingGroups.map((group) => `### ${group.title}\n\n${renderTable(group.settings)}`);
   return [
@@ -45,6 +59,7 @@ export function renderConfiguration(): string {
     `## pgbouncer\n\n${groups.join('\n')}`,
     `${DATABASES}\n${renderTable(databaseSettings)}`,
     `${USERS}\n${renderTable(userSettings)}`,
+    `${PEERS}\n${renderTable(peerSettings)}`,
   ].join('\n');
 }
 

@@ -48,10 +48,8 @@ describe('a configuration from an object', () => {
         map: new Map(),
       },
       users: { bob: () => 1 },
-      peers: null,
     };
     expect(problemsOf(() => configFromObject(value))).toEqual([
-      'peers: PgBouncer\'s section "peers" is not supported yet',
       'pgbouncer.pool_mod: unknown setting "pool_mod" (did you mean "pool_mode"?)',
       'pgbouncer.listen_port: bad value for "listen_port": expected a whole number from 0 to 65535, found -1',
       'pgbouncer.auth_user: PgBouncer\'s setting "auth_user" is not supported yet',
@@ -66,7 +64,7 @@ describe('a configuration from an object', () => {
       'users.bob: expected a mapping with settings of the user, found a function',
     ]);
     expect(problemsOf(() => configFromObject('text'))).toEqual([
-      'expected a mapping with the sections pgbouncer, databases and users, found text',
+      'expected a mapping with the sections pgbouncer, databases, users and peers, found text',
       'no databases: "databases" needs at least one entry',
     ]);
   });

@@ -204,7 +204,10 @@ pools: {}
   it.each([
     ['constructor: 1', '2:13: unknown setting "constructor"'],
     ['__proto__: 1', '2:13: unknown setting "__proto__"'],
-    ['pool_size: 1', '2:13: "pool_size" is not a setting of the section "pgbouncer", but of a database and a user'],
+    [
+      'pool_size: 1',
+      '2:13: "pool_size" is not a setting of the section "pgbouncer", but of a database, a user, and a peer',
+    ],
     ['session_attach: login', '2:13: "session_attach" is not supported yet'],
     ['reload_on_change: on', '2:13: "reload_on_change" is not supported yet'],
     ['client_tls_sslmode: require', '2:13: PgBouncer\'s setting "client_tls_sslmode" is not supported yet'],
@@ -274,14 +277,17 @@ pools: {}
     [`${DATABASES}pgbouncer: [a]`, '2:12: expected a mapping with settings, found a list'],
     [`${DATABASES}users: text`, '2:8: expected a mapping with the names of users, found text'],
     [`${DATABASES}users: {a: [b]}`, '2:12: expected a mapping with settings of the user, found a list'],
-    [`${DATABASES}peers: {}`, '2:1: PgBouncer\'s section "peers" is not supported yet'],
+    [`${DATABASES}peers: {x: {host: a}}`, '2:9: bad peer_id "x": expected a whole number from 1 to 65535'],
+    [`${DATABASES}peers: {70000: {host: a}}`, '2:9: bad peer_id "70000": expected a whole number from 1 to 65535'],
+    [`${DATABASES}peers: {1: {host: a}, 01: {host: b}}`, '2:23: the peer 1 is given twice'],
+    [`${DATABASES}peers: {1: {port: 1}}`, '2:9: the peer "1" needs a host'],
     [`${DATABASES}pool_mode: session`, '2:1: "pool_mode" belongs into the section "pgbouncer"'],
     [`${DATABASES}pgbounce: {}`, '2:1: unknown section "pgbounce" (did you mean "pgbouncer"?)'],
   ])('of sections: %j', (text, problem) => expect(problems(text)).toEqual([problem]));
 
   it('of a root that is no mapping', () => {
     expect(problems('- a')).toEqual([
-      '1:1: expected a mapping with the sections pgbouncer, databases and users, found a list',
+      '1:1: expected a mapping with the sections pgbouncer, databases, users and peers, found a list',
       '1:1: no databases: "databases" needs at least one entry',
     ]);
   });
