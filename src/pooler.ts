@@ -2,19 +2,20 @@
  * The composition root, and the library's entry: builds the rooms, wires them together, starts, drains and stops them.
  * Nothing here is on the path of a byte.
  */
-import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { AuthFile } from './auth/auth-file.ts';
 import { DerivedKeys } from './auth/derived-keys.ts';
-import { parseUserList, type UserList } from './auth/user-list.ts';
 import type { Environment, Timer } from './base/environment.ts';
 import { errors } from './base/errors.ts';
-import { createLogger, type Logger } from './base/logger.ts';
+import type { Logger } from './base/logger.ts';
+import { ProcessLog } from './base/process-log.ts';
 import { ClientLogin, type LoginContext } from './client/client-login.ts';
 import { ClientRegistry } from './client/client-registry.ts';
 import { takeSnapshot } from './client/client-snapshot.ts';
 import type { Config } from './config/config.ts';
 import { configFromObject, loadConfig } from './config/load-config.ts';
 import { descriptorLimit, reportDescriptorLimit } from './descriptor-limit.ts';
+import { LiveConfig, type ReloadResult } from './live-config.ts';
 import { EventLoopLag } from './metrics/event-loop-lag.ts';
 import { MetricsServer } from './metrics/metrics-server.ts';
 import { ProcessValues } from './metrics/process-values.ts';
@@ -65,8 +66,10 @@ export async function createPooler(config: object | string, overrides: PoolerOve
 }
 
 export class Pooler {
-  readonly config: Config;
   readonly log: Logger;
+  readonly #config: LiveConfig;
+  /** Null if somebody else's is used. */
+  readonly #ownLog: ProcessLog | null;
   readonly #environment: Environment;
   readonly #sockets: SocketFactory;
   readonly #resolver: Resolver;
@@ -76,7 +79,7 @@ export class Pooler {
   readonly #janitor: Janitor;
   readonly #statsLog: StatsLog;
   readonly #listeners: Listener[] = [];
-  readonly #users: UserList;
+  readonly #users: AuthFile;
   readonly #budget: ProcessBudget;
   readonly #eventLoopLag: EventLoopLag;
   readonly #process: ProcessValues;
@@ -89,8 +92,9 @@ export class Pooler {
   /** Builds everything and opens nothing; see `createPooler`. */
   constructor(config: Config, overrides: PoolerOverrides) {
     const { settings } = config;
-    this.config = config;
-    this.log = overrides.log ?? createLogger(settings.logLevel, settings.logFormat);
+    this.#ownLog = overrides.log === undefined ? new ProcessLog(settings.logLevel, settings.logFormat) : null;
+    this.log = overrides.log ?? this.#ownLog!;
+    this.#config = new LiveConfig({ config, log: this.log, prepare: (next) => this.#prepare(next) });
     this.#sockets = new SocketFactory({
       direct: overrides.directIo ?? true,
       poison: overrides.poisonReads ?? false,
@@ -100,7 +104,8 @@ export class Pooler {
     const real = new NodeEnvironment((address, handler) => this.#sockets.dial(address, handler));
     const environment = overrides.environment?.(real) ?? real;
     this.#environment = environment;
-    const users = readUserList(settings.authFile, this.log);
+    const users = new AuthFile(this.log);
+    users.prepare(settings.authFile)();
     this.#users = users;
     this.#budget = new ProcessBudget(environment);
     const keys = new DerivedKeys(environment);
@@ -142,6 +147,11 @@ export class Pooler {
     const snapshot = (): PoolerSnapshot => this.snapshot();
     this.#metrics =
       port === 0 ? null : new MetricsServer({ environment, log: this.log, host, port, snapshot, isReady });
+  }
+
+  /** What is in force. */
+  get config(): Config {
+    return this.#config.current;
   }
 
   /** Where it listens, in the order of listen_addr. */
@@ -192,6 +202,24 @@ export class Pooler {
     if (this.#metrics !== null) this.#eventLoopLag.start();
     reportDescriptorLimit(this.config, this.log);
     this.log.info({ addresses: this.addresses.map(({ host, port }) => `${host}:${port}`) }, 'listening');
+  }
+
+  /**
+   * Reads the configuration's file and auth_file again and goes on with what they say, which is in force when the promise
+   * resolves. If something is wrong with them nothing changes. Never rejects.
+   */
+  reload(): Promise<ReloadResult> {
+    return Promise.resolve(this.#config.reload());
+  }
+
+  /** As `reload`, with a configuration that was read elsewhere. */
+  applyConfig(config: Config): Promise<ReloadResult> {
+    return Promise.resolve(this.#config.apply(config));
+  }
+
+  /** The console's SET: one setting, as it is written in the file, until the next reload. */
+  set(name: string, value: string): Promise<ReloadResult> {
+    return Promise.resolve(this.#config.set(name, value));
   }
 
   /**
@@ -267,6 +295,24 @@ export class Pooler {
     }
   }
 
+  /** See `LiveConfigOptions.prepare`. The order is the one in which each finds what it needs. */
+  #prepare(config: Config): () => void {
+    const { settings } = config;
+    const useSecrets = this.#users.prepare(settings.authFile);
+    return () => {
+      this.#ownLog?.configure(settings.logLevel, settings.logFormat);
+      useSecrets();
+      this.#sockets.configure({ keepAlive: settings.tcpKeepalive, keepAliveDelayMs: settings.tcpKeepidleMs });
+      this.#resolver.configure({ maxTtlMs: settings.dnsMaxTtlMs, notFoundTtlMs: settings.dnsNxdomainTtlMs });
+      this.#statsLog.configure(settings.statsPeriodMs);
+      this.#logins.config = config;
+      // While nobody is served any more there is nothing that pools could do with it.
+      if (this.#router.isStopped) return;
+      this.#router.configure(config);
+      this.#registry.configure(config);
+    };
+  }
+
   #onConnection(connection: SocketHandle): void {
     ClientLogin.begin(this.#logins, (handler) => this.#sockets.accept(connection, handler));
   }
@@ -296,7 +342,7 @@ export class Pooler {
     const report = errors.shuttingDown();
     this.#router.stop(report, 'shutdown');
     for (const login of [...this.#registry.logins, ...this.#registry.entering]) login.onShutdown(report);
-    for (const client of this.#registry.clients) client.drain(report);
+    for (const client of this.#registry.clients) client.drain(report, 'shutdown');
     await closed;
     await this.#settled(() => this.#isEmpty());
     this.#shutdownTimer?.cancel();
@@ -327,13 +373,6 @@ export class Pooler {
       check();
     });
   }
-}
-
-/** Throws the system's error if the file cannot be read. */
-function readUserList(path: string | null, log: Logger): UserList {
-  const users = parseUserList(path === null ? '' : readFileSync(path, 'utf8'));
-  for (const { line, message } of users.problems) log.warn({ file: path, line }, message);
-  return users;
 }
 
 function isWithoutIpv6(error: unknown): boolean {

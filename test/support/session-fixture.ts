@@ -28,7 +28,7 @@ import { RecordingLogger } from './recording-logger.ts';
 import { ScriptedServer } from './scripted-server.ts';
 import type { ScriptedSession } from './scripted-session.ts';
 import { SessionClient } from './session-client.ts';
-import { baselineProblems, checkStep, expectBaseline } from './session-invariants.ts';
+import { baselineProblems, checkStep, expectBaseline, usesOf } from './session-invariants.ts';
 import { VirtualEnvironment } from './virtual-environment.ts';
 
 /** Settings of the section `pgbouncer:`; `pool_size` is short for `default_pool_size`. */
@@ -75,7 +75,7 @@ export function sessionBench(settings: BenchSettings = {}, setup: BenchSetup = {
 export class SessionBench {
   readonly environment: VirtualEnvironment;
   readonly log = new RecordingLogger();
-  readonly config: Config;
+  config: Config;
   readonly registry: ClientRegistry;
   readonly budget: ProcessBudget;
   readonly router: Router;
@@ -93,22 +93,17 @@ export class SessionBench {
   readonly #expectedServers = new Set<ServerCloseReason>();
   #nextClientPort = 50_000;
   #isFinished = false;
+  /** What was in use when a reload made a limit smaller: it may only shrink. By scope, or pool. */
+  readonly overdrafts = new Map<string, number>();
+  readonly #settings: BenchSettings;
 
-  constructor({ pool_size, ...settings }: BenchSettings, setup: BenchSetup) {
+  constructor(settings: BenchSettings, setup: BenchSetup) {
+    this.#settings = settings;
     this.#setup = setup;
     this.environment = new VirtualEnvironment({ seed: setup.seed ?? 1, shuffled: setup.shuffled ?? false });
     this.environment.onStep = () => checkStep(this);
     this.#clientMemory = setup.ownMemory === true ? null : new SharedMemory();
-    this.config = configFromObject({
-      pgbouncer: {
-        auth_type: 'trust',
-        pool_mode: 'transaction',
-        ...(pool_size === undefined ? {} : { default_pool_size: pool_size }),
-        ...settings,
-      },
-      databases: setup.databases ?? DEFAULT_DATABASES,
-      users: setup.users ?? {},
-    });
+    this.config = benchConfig(settings, setup);
     const { environment, config, log } = this;
     const keys = new DerivedKeys(environment);
     const secrets = secretsOf(setup.secrets);
@@ -244,13 +239,25 @@ export class SessionBench {
     return this.environment.settle();
   }
 
+  /** Goes on with another configuration, as `src/pooler.ts` does it; settings that are not named are as they were. */
+  reload(settings: BenchSettings = {}, setup: Pick<BenchSetup, 'databases' | 'users'> = {}): void {
+    this.environment.post(() => {
+      this.config = benchConfig({ ...this.#settings, ...settings }, { ...this.#setup, ...setup });
+      for (const { key, used } of usesOf(this)) this.overdrafts.set(key, used);
+      this.#logins.config = this.config;
+      this.router.configure(this.config);
+      this.registry.configure(this.config);
+    });
+    this.environment.run();
+  }
+
   /** As SIGTERM: ends idle clients, lets the others finish, closes what becomes free. */
   drain(): void {
     this.environment.post(() => {
       const report = errors.shuttingDown();
       this.router.stop(report, 'shutdown');
       for (const login of this.registry.logins) login.onShutdown(report);
-      for (const client of this.registry.clients) client.drain(report);
+      for (const client of this.registry.clients) client.drain(report, 'shutdown');
     });
     this.environment.run();
   }
@@ -333,6 +340,19 @@ export class SessionBench {
     for (const pool of this.router.pools) upkeep(pool, settings, nowMs);
     this.router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);
   }
+}
+
+function benchConfig({ pool_size, ...settings }: BenchSettings, setup: BenchSetup): Config {
+  return configFromObject({
+    pgbouncer: {
+      auth_type: 'trust',
+      pool_mode: 'transaction',
+      ...(pool_size === undefined ? {} : { default_pool_size: pool_size }),
+      ...settings,
+    },
+    databases: setup.databases ?? DEFAULT_DATABASES,
+    users: setup.users ?? {},
+  });
 }
 
 function secretsOf(secrets: Readonly<Record<string, string>> | undefined): SecretSource {
