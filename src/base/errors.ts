@@ -95,7 +95,9 @@ export const errors = {
   // Reload. The SQLSTATE is PostgreSQL's for a database that was dropped, or a session that an administrator has ended.
   databaseRemoved: () => fatal('57P04', 'database removed'),
   databaseChanged: () =>
-    fatal('57P01', 'database configuration changed', { hint: 'Connect again: the forced user of this database is new.' }),
+    fatal('57P01', 'database configuration changed', {
+      hint: 'Connect again: the forced user of this database is new.',
+    }),
   reloadFailed: () => error('F0000', 'RELOAD failed, see logs for additional details'),
 
   // Servers

@@ -69,7 +69,7 @@ export class ClientRegistry implements ClientListener {
   configure(config: Config): void {
     this.#settings = config.settings;
     const known = new Map<Pool, Map<string, PoolSettings>>();
-    for (const client of [...this.clients]) {
+    for (const client of this.clients) {
       const { pool, identity } = client.options;
       if (pool.stopped !== null) {
         client.drain(pool.stopped.report, pool.stopped.reason);

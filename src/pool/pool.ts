@@ -27,25 +27,15 @@ import { CancelLane } from './cancel-lane.ts';
 import { CanonicalValues } from './canonical-values.ts';
 import { Connector, type ConnectorOwner } from './connector.ts';
 import { DedicatedServers, type DedicatedServersOwner } from './dedicated-servers.ts';
-import { HostFinder, type HostFinderOptions } from './host-finder.ts';
+import { HostFinder } from './host-finder.ts';
 import { IdlePicker } from './idle-picker.ts';
 import type { LoginGate } from './login-gate.ts';
+import { needsOtherServers, type PoolConfig, placesOf, scopesOf } from './pool-config.ts';
 import { ResetPolicy } from './reset-policy.ts';
 import { failureWords, ServerHealth } from './server-health.ts';
 import { ServerLists } from './server-lists.ts';
-import { needsOtherServers } from './server-replacement.ts';
 import { UncertainSlots } from './uncertain-slots.ts';
 import { firstSinceMs, type LoginWaiter, type Waiter } from './waiter.ts';
-
-/** What a reload can change. */
-export interface PoolConfig {
-  readonly settings: Settings;
-  readonly poolSettings: PoolSettings;
-  readonly database: DatabaseConfig;
-  /** Who the pool is at the server. */
-  readonly userName: string;
-  readonly gate: LoginGate;
-}
 
 /** What everybody is told since the pool serves no more. */
 export interface PoolEnd {
@@ -560,7 +550,9 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   #replaceServers(gate: LoginGate): void {
     // They may be others at the new ones, and belong to a client for its whole life.
     this.#parameters = null;
-    for (const server of [...this.servers]) outdate(server, 'config_changed');
+    // One that goes may bring about that another one does.
+    const servers = [...this.servers];
+    for (const server of servers) outdate(server, 'config_changed');
     for (const server of this.#connector.restart(gate)) server.close('config_changed');
     this.dedicated.restart(gate);
   }
@@ -598,17 +590,4 @@ function outdate(server: ServerConnection, reason: ServerCloseReason): void {
   }
   server.closeWhenFree ??= reason;
   server.holder?.onServerOutdated();
-}
-
-function placesOf({ database: { hosts, port }, poolSettings }: PoolConfig): HostFinderOptions {
-  return { hosts, port, policy: poolSettings.loadBalanceHosts };
-}
-
-function scopesOf(databaseName: string, { userName, poolSettings }: PoolConfig): readonly BudgetScope[] {
-  const { budgetKey, maxDbConnections, maxUserConnections, maxServerConnections } = poolSettings;
-  return [
-    { key: `database ${databaseName}`, limit: maxDbConnections },
-    { key: `user ${userName}`, limit: maxUserConnections },
-    { key: `postgres ${budgetKey}`, limit: maxServerConnections },
-  ];
 }

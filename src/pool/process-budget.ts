@@ -77,7 +77,7 @@ export class ProcessBudget implements Budget {
     for (const { scopes } of claimants) {
       for (const { key, limit } of limited(scopes)) if (this.inUse(key) > limit) this.#overdrawn.set(key, limit);
     }
-    for (const [key, limit] of [...this.#overdrawn]) this.#reclaimFrom(key, limit);
+    for (const [key, limit] of this.#overdrawn) this.#reclaimFrom(key, limit);
     this.#grant();
   }
 

@@ -8,7 +8,8 @@ import { type ErrorReport, errors } from '../base/errors.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import { resolvePoolSettings } from '../config/pool-settings.ts';
 import { LoginGate } from './login-gate.ts';
-import { Pool, type PoolConfig, type PoolEnd, type PoolOptions } from './pool.ts';
+import { Pool, type PoolEnd, type PoolOptions } from './pool.ts';
+import type { PoolConfig } from './pool-config.ts';
 import { PoolTotals } from './pool-totals.ts';
 
 export interface RouterOptions
@@ -60,10 +61,10 @@ export class Router {
    */
   configure(config: Config): void {
     this.#config = config;
-    for (const gate of this.#gates.values()) gate.configure(config.settings.serverLoginConcurrency);
-    for (const [key, pool] of [...this.#pools]) {
+    const before = [...this.#pools.values()];
+    this.#pools.clear();
+    for (const pool of before) {
       const database = this.database(pool.databaseName);
-      this.#pools.delete(key);
       if (database === null) this.#retire(pool, 'database_removed', errors.databaseRemoved());
       else if ((database.user === null) !== (pool.database.user === null)) {
         this.#retire(pool, 'config_changed', errors.databaseChanged());
@@ -76,7 +77,11 @@ export class Router {
     this.#makeForcedPools();
     const pools = [...this.pools];
     const living = new Set(pools.map(({ settings }) => settings.budgetKey));
-    for (const key of this.#gates.keys()) if (!living.has(key)) this.#gates.delete(key);
+    for (const [key, gate] of this.#gates) {
+      if (!living.has(key)) this.#gates.delete(key);
+      // Whoever waits there goes in at once, so all pools must know how many they may be.
+      gate.configure(config.settings.serverLoginConcurrency);
+    }
     this.#options.budget.reconsider(pools);
     for (const pool of pools) pool.tick(this.#options.environment.now());
   }

@@ -98,8 +98,10 @@ function putServer(pool: Pool, state: ServerState, times: Partial<ServerConnecti
 /** As much of a client as the registry and a snapshot look at. */
 function client(pool: Pool, identity: { database: string; user: string }): ClientSession & { state: ClientState } {
   const cancelKey = Buffer.alloc(8);
-  const options = { identity, pool, cancelKey, limits: { clientIdleTimeoutMs: 0 } };
-  return { options, state: 'idle', server: null } as unknown as ClientSession & { state: ClientState };
+  const options = { identity, pool, cancelKey };
+  return { options, limits: { clientIdleTimeoutMs: 0 }, state: 'idle', server: null } as unknown as ClientSession & {
+    state: ClientState;
+  };
 }
 
 function waiter(): Waiter {
