@@ -3,13 +3,12 @@
  * settles what a certificate or the operating system already proves; passwords are the authenticator's.
  */
 import type { PeerIdentity } from '../base/transport-security.ts';
+import type { AuthType } from './authenticator.ts';
 import type { HbaConnection, HbaRules } from './hba-rules.ts';
 import type { IdentMaps } from './ident-maps.ts';
 
-/** The methods that ask the client for something, or let it in. */
-export type PasswordMethod = 'any' | 'trust' | 'plain' | 'md5' | 'scram-sha-256' | 'ldap' | 'pam';
-
-export type AuthType = PasswordMethod | 'cert' | 'hba';
+/** What `auth_type` may be. */
+export type PolicyType = AuthType | 'cert' | 'hba';
 
 export interface LoginAttempt extends HbaConnection {
   /** Who the client's certificate says it is; null without one that was verified. */
@@ -21,19 +20,15 @@ export interface LoginAttempt extends HbaConnection {
 export type AuthDecision =
   | {
       readonly outcome: 'ask';
-      readonly method: PasswordMethod;
-      /** Of an HBA rule for `ldap`. */
-      readonly options: ReadonlyMap<string, string>;
+      readonly method: AuthType;
       /** Of the HBA rule that decided, for the log. */
       readonly line: number | null;
     }
   /** The client hears the same as for a wrong password; the log is told why. */
   | { readonly outcome: 'refuse'; readonly cause: string; readonly line: number | null };
 
-const NO_OPTIONS: ReadonlyMap<string, string> = new Map();
-
 export interface AuthPolicyOptions {
-  readonly authType: AuthType;
+  readonly authType: PolicyType;
   /** With `hba`; else without rules. */
   readonly rules: HbaRules;
   readonly maps: IdentMaps;
@@ -52,7 +47,7 @@ export class AuthPolicy {
     if (authType !== 'hba') return ask(authType, null);
     const rule = rules.match(attempt);
     if (rule === null) return refuse('no line of auth_hba_file is for this connection', null);
-    const { method, line, map, options } = rule;
+    const { method, line, map } = rule;
     switch (method) {
       case 'reject':
         return refuse('rejected by auth_hba_file', line);
@@ -64,8 +59,7 @@ export class AuthPolicy {
       case 'plain':
       case 'md5':
       case 'scram-sha-256':
-      case 'ldap':
-        return ask(method, line, options);
+        return ask(method, line);
     }
   }
 
@@ -86,8 +80,8 @@ export class AuthPolicy {
   }
 }
 
-function ask(method: PasswordMethod, line: number | null, options = NO_OPTIONS): AuthDecision {
-  return { outcome: 'ask', method, options, line };
+function ask(method: AuthType, line: number | null): AuthDecision {
+  return { outcome: 'ask', method, line };
 }
 
 function refuse(cause: string, line: number | null): AuthDecision {

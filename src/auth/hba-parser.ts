@@ -36,7 +36,6 @@ const METHODS: ReadonlyMap<string, HbaMethod> = new Map([
   ['scram-sha-256', 'scram-sha-256'],
   ['cert', 'cert'],
   ['peer', 'peer'],
-  ['ldap', 'ldap'],
 ]);
 
 /** Files that name files: PostgreSQL allows ten. */
@@ -76,10 +75,8 @@ function parseRule({ line, fields }: RuleLine, file: string, readNameFile: ReadN
   if (method === undefined) throw new LineError(`method "${name}" is not supported`);
   if (method === 'peer' && !isLocal) throw new LineError('method "peer" works on Unix sockets only (record "local")');
   if (method === 'cert' && isLocal) throw new LineError('method "cert" needs TLS, which a Unix socket does not have');
-  const options = readOptions(fields.slice(4 + used), method);
-  const map = options.get('map') ?? null;
-  options.delete('map');
-  return { line, kinds, databases, users, network, method, map, options };
+  const map = readOptions(fields.slice(4 + used), method).get('map') ?? null;
+  return { line, kinds, databases, users, network, method, map };
 }
 
 /** The names of one column, with what its files hold. */
@@ -155,13 +152,12 @@ function readAddress(
 function readOptions(fields: RuleLine['fields'], method: HbaMethod): Map<string, string> {
   const options = new Map<string, string>();
   for (const field of fields) {
-    // A comma is not special in an option: `ldapbasedn="dc=example,dc=net"` is quoted, others are not.
+    // A comma is not special in an option.
     const text = field.map((word) => word.text).join(',');
     const equals = text.indexOf('=');
     if (equals < 1) throw new LineError(`"${text}" is not an option of the form name=value`);
     const name = text.slice(0, equals);
-    const isMap = name === 'map' && (method === 'cert' || method === 'peer');
-    if (!isMap && !(method === 'ldap' && name.startsWith('ldap'))) {
+    if (name !== 'map' || (method !== 'cert' && method !== 'peer')) {
       throw new LineError(`method "${method}" has no option "${name}"`);
     }
     if (options.has(name)) throw new LineError(`option "${name}" is given twice`);

@@ -5,7 +5,7 @@
 import { parseIpAddress } from '../base/ip-address.ts';
 import type { Network } from './network.ts';
 
-export type HbaMethod = 'trust' | 'reject' | 'plain' | 'md5' | 'scram-sha-256' | 'cert' | 'peer' | 'ldap';
+export type HbaMethod = 'trust' | 'reject' | 'plain' | 'md5' | 'scram-sha-256' | 'cert' | 'peer';
 
 export interface HbaConnection {
   readonly kind: 'unix' | 'plain' | 'tls';
@@ -35,8 +35,6 @@ export interface HbaRule {
   readonly method: HbaMethod;
   /** Of `map=`, for `cert` and `peer`. */
   readonly map: string | null;
-  /** The other options, for `ldap`. */
-  readonly options: ReadonlyMap<string, string>;
 }
 
 export class HbaRules {
