@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Client } from 'pg';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createPooler } from '../../src/pooler.ts';
-import { configurationOf, type PoolerOptions, pooler, startPooler } from '../support/pooler-fixture.ts';
+import { configurationOf, pooler, startPooler } from '../support/pooler-fixture.ts';
 import { sharedCluster } from '../support/shared-cluster.ts';
 import { itWith, runSystemClient } from '../support/system-clients.ts';
 
