@@ -14,7 +14,15 @@ import { timingSafeEqual } from 'node:crypto';
 import type { Environment } from '../base/environment.ts';
 import type { DerivedKeys } from './derived-keys.ts';
 import { parsePasswordMessage, parseSaslInitialResponse } from './password-message.ts';
-import { createNonce, MAX_SCRAM_ITERATIONS, SCRAM_SHA_256, scramKeys, sha256 } from './scram-messages.ts';
+import {
+  createNonce,
+  MAX_SCRAM_ITERATIONS,
+  SCRAM_SHA_256,
+  SCRAM_SHA_256_PLUS,
+  type ScramMechanism,
+  scramKeys,
+  sha256,
+} from './scram-messages.ts';
 import { ScramServer, type ScramServerFailure } from './scram-server.ts';
 import { isUsable, type Md5Secret, md5Hash, md5Response, type ScramSecret, type Secret } from './secret.ts';
 import type { SecretSource } from './secret-source.ts';
@@ -63,6 +71,8 @@ export interface AuthenticatorOptions {
   /** Of verifiers that are made from plain passwords, and of those that are made up for who has none. */
   readonly scramIterations: number;
   readonly source: SecretSource;
+  /** `channelBindingOf` the client's connection: with it SCRAM-SHA-256-PLUS is offered. */
+  readonly channelBinding: Buffer | null;
   /** One for all authenticators of a process. */
   readonly keys: DerivedKeys;
   readonly environment: Pick<Environment, 'randomBytes'>;
@@ -96,6 +106,7 @@ export class Authenticator {
   /** The same, or null if it proves nothing: then the exchange is a mock, which nobody can win. */
   #proof: Secret | null = null;
   #md5Salt: Buffer | null = null;
+  #mechanism: ScramMechanism = SCRAM_SHA_256;
   #scram: ScramServer | null = null;
 
   constructor(options: AuthenticatorOptions) {
@@ -192,7 +203,7 @@ export class Authenticator {
       this.#md5Salt = environment.randomBytes(4);
       return ask('md5-response', { type: 'md5', salt: this.#md5Salt });
     }
-    return ask('sasl-initial', { type: 'sasl', mechanisms: [SCRAM_SHA_256] });
+    return ask('sasl-initial', { type: 'sasl', mechanisms: this.#mechanisms });
   }
 
   async #checkPassword(password: Buffer | null): Promise<Move> {
@@ -228,7 +239,9 @@ export class Authenticator {
   #saslInitial(body: Buffer): Move | Promise<Move> {
     const initial = parseSaslInitialResponse(body);
     if (initial === null) return refuse('malformed password message');
-    if (initial.mechanism !== SCRAM_SHA_256) return refuse('unknown SASL mechanism');
+    const mechanism = this.#mechanisms.find((offered) => offered === initial.mechanism);
+    if (mechanism === undefined) return refuse('unknown SASL mechanism');
+    this.#mechanism = mechanism;
     if (initial.data !== null) return this.#saslFirst(initial.data);
     return ask('sasl-first', { type: 'saslContinue', data: Buffer.alloc(0) });
   }
@@ -245,8 +258,15 @@ export class Authenticator {
     return this.#challenge(clientFirst, keys.mockSecret(userName, scramIterations), true);
   }
 
+  /** What is offered, the better one first. */
+  get #mechanisms(): readonly ScramMechanism[] {
+    return this.#options.channelBinding === null ? [SCRAM_SHA_256] : [SCRAM_SHA_256_PLUS, SCRAM_SHA_256];
+  }
+
   #challenge(clientFirst: Buffer, secret: ScramSecret, doomed: boolean): Move {
-    this.#scram = new ScramServer({ secret, doomed, nonce: createNonce(this.#options.environment) });
+    const { environment, channelBinding } = this.#options;
+    const nonce = createNonce(environment);
+    this.#scram = new ScramServer({ secret, doomed, nonce, mechanism: this.#mechanism, channelBinding });
     const answer = this.#scram.clientFirst(clientFirst);
     return answer.ok ? ask('sasl-final', { type: 'saslContinue', data: answer.message }) : refuse(answer.reason);
   }

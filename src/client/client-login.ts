@@ -4,6 +4,7 @@
  * nothing that it is told depends on whether a user, a database or a secret exists.
  */
 import { type AuthenticationRequest, type AuthenticationStep, Authenticator } from '../auth/authenticator.ts';
+import { channelBindingOf } from '../auth/channel-binding.ts';
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import { MAX_AUTHENTICATION_MESSAGE_BYTES } from '../auth/password-message.ts';
 import type { SecretSource } from '../auth/secret-source.ts';
@@ -254,6 +255,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
       userName,
       scramIterations: config.settings.scramIterations,
       source: secrets,
+      channelBinding: channelBindingOf(this.#wire.security),
       keys,
       environment,
       onStep: (step) => this.#onStep(step),

@@ -244,6 +244,14 @@ const servers = [
   setting('server_login_concurrency', 'serverLoginConcurrency', integer(1), 4).documented(
     'Logins to one PostgreSQL that may be in progress at a time.',
   ),
+  setting(
+    'server_channel_binding',
+    'serverChannelBinding',
+    choice(['disable', 'prefer', 'require']),
+    'prefer',
+  ).documented(
+    'Whether SCRAM logins to servers are bound to their TLS connection: never, where the server offers it, or no login else.',
+  ),
   setting('server_fast_close', 'serverFastClose', boolean, false).documented(
     'Closes outdated server connections in session mode after the transaction, and their clients with them.',
   ),

@@ -36,14 +36,17 @@ interface Setting {
   readonly usualKind?: Kind;
   readonly keys?: DerivedKeys;
   readonly environment?: FakeEnvironment;
+  readonly channelBinding?: Buffer | null;
 }
 
-function createAuthenticator({ authType, secret, usualKind = 'plain', keys, environment }: Setting): Bench {
+function createAuthenticator(setting: Setting): Bench {
+  const { authType, secret, usualKind = 'plain', keys, environment, channelBinding = null } = setting;
   const steps: AuthenticationStep[] = [];
   const chance = environment ?? new FakeEnvironment();
   const authenticator = new Authenticator({
     authType,
     userName: USER,
+    channelBinding,
     scramIterations: 5000,
     source: {
       usualKind,
@@ -79,7 +82,7 @@ function saslInitial(data: Buffer | null, mechanism = 'SCRAM-SHA-256'): Buffer {
 
 /** Answers whatever is asked, as a client that believes in `password`; returns the last step. */
 async function answerAll(bench: Bench, password = PASSWORD): Promise<AuthenticationStep> {
-  const client = new ScramClient({ nonce: 'clientnonce' });
+  const client = new ScramClient({ nonce: 'clientnonce', binding: { flag: 'n' } });
   const keys = new DerivedKeys(new FakeEnvironment());
   bench.authenticator.start();
   for (;;) {
@@ -268,7 +271,7 @@ describe('passwords that are no UTF-8', () => {
 
 // faults.md A10 and A11.
 describe('malformed messages', () => {
-  const clientFirst = new ScramClient({ nonce: 'clientnonce' }).clientFirst();
+  const clientFirst = new ScramClient({ nonce: 'clientnonce', binding: { flag: 'n' } }).clientFirst();
 
   test.each([
     [saslInitial(clientFirst, 'SCRAM-SHA-256-PLUS'), 'unknown SASL mechanism'],
@@ -444,7 +447,7 @@ describe('waiting', () => {
 
 describe('any order of messages', () => {
   const RIGHT = passwordMessage(PASSWORD);
-  const other = new ScramClient({ nonce: 'other' });
+  const other = new ScramClient({ nonce: 'other', binding: { flag: 'n' } });
   const junk = [
     RIGHT,
     passwordMessage('wrong'),
@@ -526,7 +529,11 @@ describe('any order of messages', () => {
       const bench = createAuthenticator({ authType, secret: await secretOf('plain') });
       await answerAll(bench, 'wrong');
       const steps = bench.steps.length;
-      for (const message of [RIGHT, saslInitial(new ScramClient({ nonce: 'n' }).clientFirst()), ...junk]) {
+      for (const message of [
+        RIGHT,
+        saslInitial(new ScramClient({ nonce: 'n', binding: { flag: 'n' } }).clientFirst()),
+        ...junk,
+      ]) {
         receive(bench, message);
         await settled();
       }
