@@ -12,7 +12,7 @@
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { Environment } from '../base/environment.ts';
-import type { DerivedKeys } from './derived-keys.ts';
+import type { DerivedKeys, KeyAsker } from './derived-keys.ts';
 import { parsePasswordMessage, parseSaslInitialResponse } from './password-message.ts';
 import {
   createNonce,
@@ -98,7 +98,7 @@ interface Move {
   readonly step: AuthenticationStep;
 }
 
-export class Authenticator {
+export class Authenticator implements KeyAsker {
   readonly #options: AuthenticatorOptions;
   #state: State = 'new';
   /** As the source has it. Only `trust` accepts by it. */
@@ -151,6 +151,12 @@ export class Authenticator {
   /** The client is gone: no further step. */
   abandon(): void {
     this.#state = 'over';
+  }
+
+  // KeyAsker
+
+  get isGone(): boolean {
+    return this.#state === 'over';
   }
 
   /** Performs a computation, at once or when its promise is done, and reports what came of it. */
@@ -212,7 +218,9 @@ export class Authenticator {
     const { keys, userName, scramIterations } = this.#options;
     const proof = this.#proof;
     if (proof?.kind === 'scram' && proof.iterations <= MAX_SCRAM_ITERATIONS) {
-      return (await matchesVerifier(password, proof, keys)) ? accept([], proof, null) : this.#refuseProof();
+      if (await this.#matchesVerifier(password, proof)) return accept([], proof, null);
+      keys.forget(password.toString());
+      return this.#refuseProof();
     }
     if (proof?.kind === 'plain' && equalInConstantTime(password, Buffer.from(proof.password))) {
       return accept([], proof, null);
@@ -221,8 +229,19 @@ export class Authenticator {
       return accept([], proof, null);
     }
     // Every refusal costs one derivation, whatever is stored, or nothing.
-    await keys.saltedPassword(password.toString(), keys.saltOf(userName), scramIterations);
+    await keys.saltedPassword(password.toString(), keys.saltOf(userName), scramIterations, this);
+    keys.forget(password.toString());
     return this.#refuseProof();
+  }
+
+  /** Whether a verifier was made from this password. */
+  async #matchesVerifier(password: Buffer, verifier: ScramSecret): Promise<boolean> {
+    const text = password.toString();
+    const salted = await this.#options.keys.saltedPassword(text, verifier.salt, verifier.iterations, this);
+    const { storedKey } = scramKeys(salted);
+    // Bytes that are no UTF-8 are read as U+FFFD, so that many passwords would be one.
+    const isText = Buffer.from(text).equals(password);
+    return timingSafeEqual(storedKey, verifier.storedKey) && isText;
   }
 
   #checkMd5Response(response: Buffer | null): Move {
@@ -251,7 +270,7 @@ export class Authenticator {
     const proof = this.#proof;
     if (proof?.kind === 'scram') return this.#challenge(clientFirst, proof, false);
     if (proof?.kind === 'plain') {
-      const secret = keys.scramSecret(userName, proof.password, scramIterations);
+      const secret = keys.scramSecret(userName, proof.password, scramIterations, this);
       return secret.then((derived) => this.#challenge(clientFirst, derived, false));
     }
     // Nobody, or an MD5 hash, from which no verifier can be made.
@@ -289,15 +308,6 @@ export class Authenticator {
     if (this.#proof === null || isMd5ForScram || isTooCostly) return refuse('no usable secret for this auth_type');
     return refuse('wrong password');
   }
-}
-
-/** Whether a verifier was made from this password. */
-async function matchesVerifier(password: Buffer, verifier: ScramSecret, keys: DerivedKeys): Promise<boolean> {
-  const text = password.toString();
-  const { storedKey } = scramKeys(await keys.saltedPassword(text, verifier.salt, verifier.iterations));
-  // Bytes that are no UTF-8 are read as U+FFFD, so that many passwords would be one.
-  const isText = Buffer.from(text).equals(password);
-  return timingSafeEqual(storedKey, verifier.storedKey) && isText;
 }
 
 function ask(to: State, request: AuthenticationRequest): Move {

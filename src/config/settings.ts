@@ -163,6 +163,12 @@ const authentication = [
   setting('scram_iterations', 'scramIterations', integer(1, 100_000), 4096).documented(
     'Iterations of the SCRAM secrets that are made from plain passwords; more cost more time at each login.',
   ),
+  setting('auth_failure_delay', 'authFailureDelayMs', duration(), SECOND).documented(
+    'Seconds that a refused login waits for its answer, from the sixth one of its address in a minute on; 0 is none.',
+  ),
+  setting('auth_failure_limit', 'authFailureLimit', count, 0).documented(
+    'Failed logins of one address in a minute after which it is refused until the minute is over; 0 means no limit.',
+  ),
   setting('login_notify_message', 'loginNotifyMessage', text(), '').documented(
     'Text of a notice that each client gets after its login; empty sends none.',
   ),

@@ -39,6 +39,12 @@ export class ScramPeerClient {
     return Buffer.from(`${withoutProof},p=${proof.toString('base64')}`);
   }
 
+  /** StoredKey and ServerKey, as in a stored verifier, with the salt of the last challenge. */
+  get verifierKeys(): string {
+    const storedKey = hash(hmac(this.#saltedPassword, 'Client Key'));
+    return `${storedKey.toString('base64')}:${hmac(this.#saltedPassword, 'Server Key').toString('base64')}`;
+  }
+
   /** Whether the server has the verifier, too. */
   accepts(serverFinal: string): boolean {
     const signature = hmac(hmac(this.#saltedPassword, 'Server Key'), this.#authMessage);

@@ -199,6 +199,43 @@ describe('who is unknown', () => {
   });
 });
 
+test('wrong passwords are not remembered, right ones are: a flood of guesses pushes out nobody', async () => {
+  for (const kind of ['plain', 'md5', 'scram', null] as const) {
+    const environment = new FakeEnvironment();
+    const keys = new DerivedKeys(environment);
+    const secret = kind === null ? null : await secretOf(kind);
+    for (const password of ['wrong', 'wrong', PASSWORD, PASSWORD]) {
+      await answerAll(createAuthenticator({ authType: 'plain', secret, keys, environment }), password);
+    }
+    const derived = environment.derivations.map(({ password }) => password);
+    const right = kind === 'scram' ? [PASSWORD] : kind === null ? [PASSWORD, PASSWORD] : [];
+    expect(derived).toEqual(['wrong', 'wrong', ...right]);
+  }
+});
+
+test('a client that has gone keeps nobody waiting for its key', async () => {
+  for (const [authType, kind] of [
+    ['plain', 'scram'],
+    ['plain', null],
+    ['scram-sha-256', 'plain'],
+  ] as const) {
+    const environment = new FakeEnvironment();
+    const keys = new DerivedKeys(environment, { maxPasswords: 10, maxConcurrent: 1 });
+    environment.held = [];
+    const busy = keys.saltedPassword('another', Buffer.from('salt'), 1);
+    const secret = kind === null ? null : await secretOf(kind);
+    const bench = createAuthenticator({ authType, secret, keys, environment });
+    bench.authenticator.start();
+    const clientFirst = new ScramClient({ nonce: 'n', binding: { flag: 'n' } }).clientFirst();
+    receive(bench, authType === 'plain' ? passwordMessage('guess') : saslInitial(clientFirst));
+    bench.authenticator.abandon();
+    await environment.finishDerivation();
+    await busy;
+    await settled();
+    expect(environment.derivations).toHaveLength(1);
+  }
+});
+
 describe('empty passwords', () => {
   test.each(['plain', 'md5'] as const)('a stored one (%s) proves nothing', async (kind) => {
     for (const authType of PASSWORD_METHODS) {

@@ -238,12 +238,16 @@ describe('client-final-message', () => {
   });
 });
 
+/** What `c=` says. */
+function bound(header: string, data = Buffer.alloc(0)): string {
+  return Buffer.concat([bytes(header), data]).toString('base64');
+}
+
 describe('channel binding', () => {
   const HASH = Buffer.from('the hash of the certificate');
   const OTHER = Buffer.from('the hash of another certificate');
   const PLUS = 'SCRAM-SHA-256-PLUS';
   const bare = CLIENT_FIRST.slice(3);
-  const bound = (header: string, data = Buffer.alloc(0)) => Buffer.concat([bytes(header), data]).toString('base64');
   const P = 'p=tls-server-end-point,,';
 
   /** What a client hears that says `header` and then is bound to `data`, and otherwise does all right. */
