@@ -7,6 +7,7 @@ import {
   boolean,
   choice,
   duration,
+  fileMode,
   hosts,
   integer,
   type Kind,
@@ -16,6 +17,7 @@ import {
   path,
   size,
   text,
+  unixFolder,
 } from './setting-kinds.ts';
 
 /** `reload`: a new value applies when the configuration is read again; `restart`: only when the process starts. */
@@ -75,6 +77,15 @@ const listening = [
   ),
   setting('listen_backlog', 'listenBacklog', integer(1, 65_535), 1024, 'restart').documented(
     'Connections that the kernel keeps until they are accepted; it caps them at its own net.core.somaxconn.',
+  ),
+  setting('unix_socket_dir', 'unixSocketDir', unixFolder, null, 'restart').documented(
+    'Folder in which a Unix socket is listened on as well, named as PostgreSQL names its own; empty means none.',
+  ),
+  setting('unix_socket_mode', 'unixSocketMode', fileMode, 0o777, 'restart').documented(
+    'Permissions of the Unix socket, in octal.',
+  ),
+  setting('unix_socket_group', 'unixSocketGroup', optional(text()), null, 'restart').documented(
+    'Group, by name or number, that the Unix socket gets.',
   ),
   setting('tcp_keepalive', 'tcpKeepalive', boolean, true).documented(
     'Turns on TCP keepalive, which finds connections whose other end has vanished.',
@@ -154,16 +165,28 @@ const authentication = [
   setting(
     'auth_type',
     'authType',
-    choice(['any', 'trust', 'plain', 'md5', 'scram-sha-256'], ['cert', 'hba', 'ldap', 'pam']),
+    choice(['any', 'trust', 'plain', 'md5', 'scram-sha-256', 'cert', 'hba'], ['ldap', 'pam']),
     'md5',
   ).documented(
     'How clients prove who they are; `md5` uses SCRAM for a user whose secret is a SCRAM one, `any` asks for nothing.',
+  ),
+  setting('auth_hba_file', 'authHbaFile', optional(path), null).documented(
+    'With `auth_type` hba: file in the form of pg_hba.conf that says who may come from where, and proves it how.',
+  ),
+  setting('auth_ident_file', 'authIdentFile', optional(path), null).documented(
+    'With `auth_type` hba: file in the form of pg_ident.conf, for the option `map=` of the methods cert and peer.',
   ),
   setting('auth_file', 'authFile', optional(path), null).documented(
     'File of users and their secrets, a line `"user" "secret"` each; relative to the folder of this file.',
   ),
   setting('scram_iterations', 'scramIterations', integer(1, 100_000), 4096).documented(
     'Iterations of the SCRAM secrets that are made from plain passwords; more cost more time at each login.',
+  ),
+  setting('auth_failure_delay', 'authFailureDelayMs', duration(), SECOND).documented(
+    'Seconds that a refused login waits for its answer, from the sixth one of its address in a minute on; 0 is none.',
+  ),
+  setting('auth_failure_limit', 'authFailureLimit', count, 0).documented(
+    'Failed logins of one address in a minute after which it is refused until the minute is over; 0 means no limit.',
   ),
   setting('login_notify_message', 'loginNotifyMessage', text(), '').documented(
     'Text of a notice that each client gets after its login; empty sends none.',
@@ -245,6 +268,14 @@ const servers = [
   ),
   setting('server_login_concurrency', 'serverLoginConcurrency', integer(1), 4).documented(
     'Logins to one PostgreSQL that may be in progress at a time.',
+  ),
+  setting(
+    'server_channel_binding',
+    'serverChannelBinding',
+    choice(['disable', 'prefer', 'require']),
+    'prefer',
+  ).documented(
+    'Whether SCRAM logins to servers are bound to their TLS connection: never, where the server offers it, or no login else.',
   ),
   setting('server_fast_close', 'serverFastClose', boolean, false).documented(
     'Closes outdated server connections in session mode after the transaction, and their clients with them.',
@@ -330,7 +361,7 @@ export type LoadBalanceHosts = Settings['loadBalanceHosts'];
 /** Each entry of the section `databases:`. */
 export const databaseSettings = [
   setting('host', 'hosts', hosts, Object.freeze(['127.0.0.1'])).documented(
-    'Host names or addresses of the PostgreSQL server, separated by commas.',
+    'Host names or addresses of the PostgreSQL server, or the folder of its Unix socket, separated by commas.',
   ),
   setting('port', 'port', integer(1, 65_535), 5432).documented('TCP port of the PostgreSQL server.'),
   optionalSetting('dbname', 'dbname', text({ maxBytes: MAX_DATABASE_NAME_BYTES })).documented(

@@ -153,6 +153,7 @@ export class Router {
         user: now.userName,
         database: now.database.dbname ?? databaseName,
         secret: secretAt(now.database) ?? secretOf(now.userName),
+        channelBinding: now.settings.serverChannelBinding,
         parameters: startupParameters(now.database),
       }),
     });
