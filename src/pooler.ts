@@ -13,6 +13,7 @@ import { ClientLogin, type LoginContext } from './client/client-login.ts';
 import { ClientRegistry } from './client/client-registry.ts';
 import { takeSnapshot } from './client/client-snapshot.ts';
 import type { Config } from './config/config.ts';
+import { formatProblem } from './config/config-error.ts';
 import { configFromObject, loadConfig } from './config/load-config.ts';
 import { descriptorLimit, reportDescriptorLimit } from './descriptor-limit.ts';
 import { EventLoopLag } from './metrics/event-loop-lag.ts';
@@ -90,7 +91,7 @@ export class Pooler {
   constructor(config: Config, overrides: PoolerOverrides) {
     const { settings } = config;
     this.config = config;
-    this.log = overrides.log ?? createLogger(settings.logLevel, settings.logFormat);
+    this.log = overrides.log ?? createLogger(settings.verbose > 0 ? 'debug' : settings.logLevel, settings.logFormat);
     this.#sockets = new SocketFactory({
       direct: overrides.directIo ?? true,
       poison: overrides.poisonReads ?? false,
@@ -100,7 +101,7 @@ export class Pooler {
     const real = new NodeEnvironment((address, handler) => this.#sockets.dial(address, handler));
     const environment = overrides.environment?.(real) ?? real;
     this.#environment = environment;
-    const users = readUserList(settings.authFile, this.log);
+    const users = readUserList(config, this.log);
     this.#users = users;
     this.#budget = new ProcessBudget(environment);
     const keys = new DerivedKeys(environment);
@@ -190,6 +191,7 @@ export class Pooler {
     if (this.#closing === null) this.#state = 'ready';
     this.#janitor.start();
     if (this.#metrics !== null) this.#eventLoopLag.start();
+    for (const warning of this.config.warnings) this.log.warn({}, formatProblem(warning));
     reportDescriptorLimit(this.config, this.log);
     this.log.info({ addresses: this.addresses.map(({ host, port }) => `${host}:${port}`) }, 'listening');
   }
@@ -238,7 +240,7 @@ export class Pooler {
   }
 
   async #listen(): Promise<void> {
-    const { listenAddr, listenPort, listenBacklog } = this.config.settings;
+    const { listenAddr, listenPort, listenBacklog, soReuseport } = this.config.settings;
     let port = listenPort;
     for (const host of listenAddr.flatMap((address) => (address === '*' ? ['0.0.0.0', '::'] : [address]))) {
       const listener = new Listener(
@@ -247,6 +249,7 @@ export class Pooler {
           port,
           backlog: listenBacklog,
           ipv6Only: true,
+          reusePort: soReuseport,
         },
         (connection) => this.#onConnection(connection),
         (error) => this.log.error({ host, error: error.message }, 'listening socket failed'),
@@ -329,10 +332,17 @@ export class Pooler {
   }
 }
 
-/** Throws the system's error if the file cannot be read. */
-function readUserList(path: string | null, log: Logger): UserList {
-  const users = parseUserList(path === null ? '' : readFileSync(path, 'utf8'));
-  for (const { line, message } of users.problems) log.warn({ file: path, line }, message);
+/**
+ * The lines of auth_file, and after them one for each password under `users`: of two for one user the later counts.
+ * Throws the system's error if the file cannot be read.
+ */
+function readUserList({ settings: { authFile }, users: configured }: Config, log: Logger): UserList {
+  const lines = authFile === null ? [] : [readFileSync(authFile, 'utf8')];
+  for (const { name, password } of configured.values()) {
+    if (password !== null) lines.push(`"${name.replaceAll('"', '""')}" "${password.replaceAll('"', '""')}"`);
+  }
+  const users = parseUserList(lines.join('\n'));
+  for (const { line, message } of users.problems) log.warn({ file: authFile, line }, message);
   return users;
 }
 

@@ -205,14 +205,15 @@ function hostProblemOr(written: string): Outcome<string> {
   return { problem: `expected a host name or an address, found ${quote(written)}${hint}` };
 }
 
-/** Addresses separated by commas, or a list of them; at least one, none of them twice. */
-function addressList(values: string, wildcard: 'allowed' | 'refused'): Kind<readonly string[]> {
+/** Addresses separated by commas, or a list of them; at least `least`, none of them twice. */
+function addressList(values: string, wildcard: 'allowed' | 'refused', least: 0 | 1): Kind<readonly string[]> {
   return {
     type: 'list',
     values,
     parse(node) {
       const parts = node.kind === 'list' ? node.items.map(textOf) : (textOf(node)?.split(',') ?? [null]);
       const found = new Set<string>();
+      if (least === 0 && node.kind === 'scalar' && node.text === '') return { value: Object.freeze([]) };
       for (const part of parts) {
         if (part === null) return unexpected('host names or addresses', node);
         const outcome = hostProblemOr(part.trim());
@@ -229,8 +230,8 @@ function addressList(values: string, wildcard: 'allowed' | 'refused'): Kind<read
   };
 }
 
-export const listenAddresses = addressList('addresses separated by commas, or *', 'allowed');
-export const hosts = addressList('host names or addresses, separated by commas', 'refused');
+export const listenAddresses = addressList('addresses separated by commas, or *', 'allowed', 0);
+export const hosts = addressList('host names or addresses, separated by commas', 'refused', 1);
 
 /** Names separated by commas, or a list of them; perhaps none. */
 export const nameList: Kind<readonly string[]> = {

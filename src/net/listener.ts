@@ -9,6 +9,8 @@ export interface ListenerOptions {
   readonly backlog: number;
   /** With an IPv6 address: not IPv4 as well. */
   readonly ipv6Only: boolean;
+  /** Other processes may listen on the same port (Node.js 22.12). */
+  readonly reusePort: boolean;
 }
 
 /** What Node does not declare: the listening handle, and what it calls for each connection. */
@@ -44,10 +46,11 @@ export class Listener {
 
   /** Rejects with the system's error (EADDRINUSE, EACCES, EADDRNOTAVAIL …). */
   async listen(): Promise<void> {
-    const { host, port, backlog, ipv6Only } = this.#options;
+    const { host, port, backlog, ipv6Only, reusePort } = this.#options;
+    const where = { host, port, backlog, ipv6Only };
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
-      this.#server.listen({ host, port, backlog, ipv6Only }, () => {
+      this.#server.listen(reusePort ? { ...where, reusePort } : where, () => {
         this.#server.removeListener('error', reject);
         resolve();
       });
