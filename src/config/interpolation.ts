@@ -5,10 +5,11 @@
 import { resolve } from 'node:path';
 import type { Place } from './config-error.ts';
 import { quote, type ScalarNode, type TreeNode } from './config-tree.ts';
+import type { Variables } from './given-settings.ts';
 import type { ProblemList } from './problem-list.ts';
 
 export interface InterpolationSources {
-  readonly variables: Readonly<Record<string, string | undefined>>;
+  readonly variables: Variables;
   /** Where relative paths start. */
   readonly folder: string;
   /** Throws an error whose message says why the file cannot be read. */

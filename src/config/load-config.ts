@@ -7,6 +7,8 @@ import { closeSync, openSync, readSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Config } from './config.ts';
 import { ConfigError, type ConfigProblem } from './config-error.ts';
+import type { MappingEntry } from './config-tree.ts';
+import { type Variables, withGiven } from './given-settings.ts';
 import { type FileReader, IniTreeBuilder } from './ini-tree-builder.ts';
 import { Interpolation } from './interpolation.ts';
 import { ObjectTreeBuilder } from './object-tree-builder.ts';
@@ -20,13 +22,15 @@ const TOO_LARGE = `larger than ${MAX_FILE_BYTES} bytes, which is too large for a
 
 export interface LoadOptions {
   /** For `${NAME}` in YAML; by default the process's. */
-  readonly variables?: Readonly<Record<string, string | undefined>>;
+  readonly variables?: Variables;
+  /** Settings that win over those of the file (`given-settings.ts`). */
+  readonly given?: readonly MappingEntry[];
 }
 
 /** Reads the file at `path`, synchronously: it is called at start and at reload only. */
 export function loadConfig(path: string, options: LoadOptions = {}): Config {
   const text = readText(path);
-  return isIni(path, text) ? parseIniConfig(text, path) : parseYamlConfig(text, path, options);
+  return isIni(path, text) ? parseIniConfig(text, path, options) : parseYamlConfig(text, path, options);
 }
 
 /** By the name's ending or, where that says nothing, by the first line that is not empty or a comment. */
@@ -52,19 +56,29 @@ export function parseYamlConfig(text: string, fileName: string, options: LoadOpt
   const tree = new YamlTreeBuilder(fileName, problems).build(text);
   const path = resolve(fileName);
   const folder = dirname(path);
-  const { variables = process.env } = options;
+  const { variables = process.env, given = [] } = options;
   const interpolation = new Interpolation({ variables, folder, readFile: readText }, problems);
-  return readConfig(tree, path, { format: 'yaml', folder, problems, warnings: [], interpolation });
+  return readConfig(withGiven(tree, given), path, { format: 'yaml', folder, problems, warnings: [], interpolation });
 }
 
 /** A `pgbouncer.ini`, with PgBouncer's defaults. Paths in it start at the current folder, as for PgBouncer. */
-export function parseIniConfig(text: string, fileName: string, readFile: FileReader = readText): Config {
+export function parseIniConfig(
+  text: string,
+  fileName: string,
+  { given = [], readFile = readText }: Pick<LoadOptions, 'given'> & { readonly readFile?: FileReader } = {},
+): Config {
   checkText(text, fileName);
   const problems = new ProblemList();
   const warnings: ConfigProblem[] = [];
   const tree = new IniTreeBuilder(problems, warnings, readFile).build(text, fileName);
   const folder = resolve('.');
-  return readConfig(tree, resolve(fileName), { format: 'ini', folder, problems, warnings, interpolation: null });
+  return readConfig(withGiven(tree, given), resolve(fileName), {
+    format: 'ini',
+    folder,
+    problems,
+    warnings,
+    interpolation: null,
+  });
 }
 
 /** An object in the YAML's shape. Paths in it start at the current folder. */

@@ -99,7 +99,7 @@ describe('any text', () => {
     const texts = fc.array(line).map((lines) => lines.join('\n'));
     fc.assert(
       fc.property(fc.oneof(texts, fc.string({ unit: 'binary' })), texts, (text, included) =>
-        survives(() => parseIniConfig(text, 'p.ini', () => included)),
+        survives(() => parseIniConfig(text, 'p.ini', { readFile: () => included })),
       ),
       { numRuns: 3000 },
     );

@@ -15,11 +15,12 @@ const folder = mkdtempSync(join(tmpdir(), 'ini-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 function parse(text: string, files: Readonly<Record<string, string>> = {}): Config {
-  return parseIniConfig(text, 'p.ini', (name) => {
+  const readFile = (name: string): string => {
     const found = files[name];
     if (found === undefined) throw new Error(`${name}: cannot be read: no such file`);
     return found;
-  });
+  };
+  return parseIniConfig(text, 'p.ini', { readFile });
 }
 
 /** With these lines in its main section. */
