@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { DerivedKeys } from './auth/derived-keys.ts';
+import { loadAuthPolicy } from './auth/load-auth-policy.ts';
 import { parseUserList, type UserList } from './auth/user-list.ts';
 import type { Environment, Timer } from './base/environment.ts';
 import { errors } from './base/errors.ts';
@@ -21,9 +22,11 @@ import { MetricsServer } from './metrics/metrics-server.ts';
 import { ProcessValues } from './metrics/process-values.ts';
 import { Listener } from './net/listener.ts';
 import { NodeEnvironment } from './net/node-environment.ts';
+import { onlyUserOf } from './net/private-folder.ts';
 import { Resolver } from './net/resolver.ts';
 import type { SocketHandle } from './net/socket-binding.ts';
 import { SocketFactory } from './net/socket-factory.ts';
+import { UnixListener } from './net/unix-listener.ts';
 import { Janitor } from './pool/janitor.ts';
 import { upkeep } from './pool/pool-upkeep.ts';
 import { ProcessBudget } from './pool/process-budget.ts';
@@ -77,6 +80,7 @@ export class Pooler {
   readonly #janitor: Janitor;
   readonly #statsLog: StatsLog;
   readonly #listeners: Listener[] = [];
+  #unixListener: UnixListener | null = null;
   readonly #users: UserList;
   readonly #budget: ProcessBudget;
   readonly #eventLoopLag: EventLoopLag;
@@ -124,10 +128,13 @@ export class Pooler {
       statements,
       secretOf: (userName) => users.lookup(userName),
     });
+    const systemUser = settings.unixSocketDir === null ? null : onlyUserOf(settings.unixSocketDir);
     this.#logins = {
       environment,
       config,
       keys,
+      policy: loadAuthPolicy(settings, systemUser),
+      systemUser,
       log: this.log,
       router: this.#router,
       registry: this.#registry,
@@ -193,7 +200,9 @@ export class Pooler {
     if (this.#metrics !== null) this.#eventLoopLag.start();
     for (const warning of this.config.warnings) this.log.warn({}, formatProblem(warning));
     reportDescriptorLimit(this.config, this.log);
-    this.log.info({ addresses: this.addresses.map(({ host, port }) => `${host}:${port}`) }, 'listening');
+    const addresses = this.addresses.map(({ host, port }) => `${host}:${port}`);
+    if (this.#unixListener !== null) addresses.push(this.#unixListener.path);
+    this.log.info({ addresses }, 'listening');
   }
 
   /**
@@ -268,10 +277,25 @@ export class Pooler {
       // Several addresses share the port that the system chose for the first.
       port = listener.address.port;
     }
+    await this.#listenOnUnixSocket(port);
   }
 
-  #onConnection(connection: SocketHandle): void {
-    ClientLogin.begin(this.#logins, (handler) => this.#sockets.accept(connection, handler));
+  /** Its name holds the port, which the system may have chosen. */
+  async #listenOnUnixSocket(port: number): Promise<void> {
+    const { unixSocketDir: folder, unixSocketMode: mode, unixSocketGroup: group, listenBacklog } = this.config.settings;
+    if (folder === null) return;
+    const listener = new UnixListener(
+      { folder, port, mode, group, backlog: listenBacklog },
+      (connection) => this.#onConnection(connection, port),
+      (error) => this.log.error({ path: listener.path, error: error.message }, 'listening socket failed'),
+    );
+    await listener.listen();
+    this.#unixListener = listener;
+  }
+
+  /** `unixPort`: null for a connection by TCP. */
+  #onConnection(connection: SocketHandle, unixPort: number | null = null): void {
+    ClientLogin.begin(this.#logins, (handler) => this.#sockets.accept(connection, handler, unixPort));
   }
 
   #onRound(nowMs: number): void {
@@ -284,7 +308,7 @@ export class Pooler {
 
   async #stopListening(): Promise<void> {
     this.#state = 'draining';
-    await Promise.all(this.#listeners.map((listener) => listener.close()));
+    await Promise.all([this.#unixListener?.close(), ...this.#listeners.map((listener) => listener.close())]);
   }
 
   /** Whoever is waited for is cut after shutdown_timeout. */

@@ -13,7 +13,7 @@ export interface TransportSecurity {
   readonly peer: PeerIdentity | null;
 }
 
-interface PeerIdentity {
+export interface PeerIdentity {
   /** The subject's last CN as UTF-8; null without one, or if it holds a NUL. */
   readonly commonName: string | null;
   /** The subject by RFC 2253. */

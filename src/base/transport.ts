@@ -12,6 +12,9 @@ export const READ_HEADROOM = 64;
 /** The most that one chunk carries. */
 export const READ_CHUNK_BYTES = 65_536;
 
+/** What stands for an address at both ends of a Unix socket, as in PgBouncer's log and console. */
+export const UNIX_ADDRESS = 'unix';
+
 /** What became of bytes that were written. */
 export const WRITE_GONE = 0; //   the kernel has them all
 export const WRITE_QUEUED = 1; // some wait, in memory that the transport owns

@@ -3,6 +3,8 @@
  * parameters of a real server. Who the client is gets fixed by its first startup packet. Before a password is proven,
  * nothing that it is told depends on whether a user, a database or a secret exists.
  */
+
+import type { AuthPolicy } from '../auth/auth-policy.ts';
 import { type AuthenticationRequest, type AuthenticationStep, Authenticator } from '../auth/authenticator.ts';
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import { MAX_AUTHENTICATION_MESSAGE_BYTES } from '../auth/password-message.ts';
@@ -12,7 +14,7 @@ import type { Environment } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
 import type { LinkedList } from '../base/linked-list.ts';
 import type { Logger } from '../base/logger.ts';
-import type { Transport, TransportHandler } from '../base/transport.ts';
+import { type Transport, type TransportHandler, UNIX_ADDRESS } from '../base/transport.ts';
 import type { Config } from '../config/config.ts';
 import { type PoolSettings, resolvePoolSettings } from '../config/pool-settings.ts';
 import { Farewell } from '../net/farewell.ts';
@@ -43,6 +45,9 @@ export interface LoginContext {
   readonly router: Router;
   readonly registry: ClientRegistry;
   readonly keys: DerivedKeys;
+  readonly policy: AuthPolicy;
+  /** Who is at the other end of our Unix socket; null if that cannot be known. */
+  readonly systemUser: string | null;
   readonly secrets: SecretSource;
   readonly statements: StatementRegistry;
 }
@@ -243,15 +248,31 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.#identity = Object.freeze({ user, database });
     this.#isReplication = replication;
     this.#packet = parameters;
-    this.#authenticate(user);
+    this.#authenticate();
   }
 
-  #authenticate(userName: string): void {
-    const { config, secrets, keys, environment } = this.#context;
+  /** The method is chosen here, and what a certificate or the system proves is settled; the rest is the authenticator's. */
+  #authenticate(): void {
+    const { config, secrets, keys, environment, policy, systemUser } = this.#context;
+    const { user, database } = this.#identity!;
+    const { remoteAddress: address, security } = this.#wire;
+    const decision = policy.decide({
+      kind: address === UNIX_ADDRESS ? 'unix' : security === null ? 'plain' : 'tls',
+      address,
+      database,
+      user,
+      isPhysicalReplication: this.#isReplication && this.#packet.get('replication') !== 'database',
+      certificate: security?.peer ?? null,
+      systemUser: address === UNIX_ADDRESS ? systemUser : null,
+    });
+    if (decision.outcome === 'refuse') {
+      this.#log('info', { cause: decision.cause, line: decision.line }, 'login refused');
+      return this.#refuse(errors.authenticationFailed(), 'authentication_failed');
+    }
     this.#state = 'waiting';
     this.#authenticator = new Authenticator({
-      authType: config.settings.authType,
-      userName,
+      authType: decision.method,
+      userName: user,
       scramIterations: config.settings.scramIterations,
       source: secrets,
       keys,

@@ -113,15 +113,18 @@ export function canReusePort(nodeVersion: string): boolean {
   return major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12);
 }
 
-/** What is not said is a Unix socket in PgBouncer's files. */
 function checkSockets({ config, settings, databases, place }: ReadConfig, problems: ProblemList): void {
-  if (!problems.isEmpty) return;
-  if (config.settings.listenAddr.length === 0) {
+  const { listenAddr, unixSocketDir } = config.settings;
+  if (unixSocketDir !== null || settings.invalid.has('unix_socket_dir')) return;
+  if (listenAddr.length === 0 && !settings.invalid.has('listen_addr')) {
     const at = settings.places.get('listen_addr') ?? place;
-    problems.add(at, 'listen_addr is not set, and Unix sockets are not supported yet: there is nothing to listen on');
+    problems.add(at, 'there is nothing to listen on: neither listen_addr nor unix_socket_dir is set');
   }
   for (const { values: database, place: at } of databases) {
     if (database.hosts.length > 0) continue;
-    problems.add(at, `database ${quote(database.name)} has no host, and Unix sockets are not supported yet`);
+    problems.add(
+      at,
+      `database ${quote(database.name)} has no host, and there is no unix_socket_dir to find a socket in`,
+    );
   }
 }

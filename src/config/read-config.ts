@@ -47,7 +47,10 @@ export function readConfig(root: TreeNode, path: string | null, context: ReadCon
   const nothing: MappingNode = { kind: 'mapping', place: root.place, entries: [] };
   const settings = readSettings('pgbouncer', sections.get('pgbouncer')?.mapping ?? nothing, context);
   const databaseSection = sections.get('databases');
-  const databases = readDatabases(databaseSection?.mapping ?? nothing, context);
+  // PgBouncer looks for its servers' sockets where it has its own; our default is never without a host.
+  const { unixSocketDir } = settings.values;
+  const defaultHosts = Object.freeze(unixSocketDir === null ? [] : [unixSocketDir]);
+  const databases = readDatabases(databaseSection?.mapping ?? nothing, defaultHosts, context);
   // PgBouncer runs without databases, for its console, but not without settings.
   if (context.format === 'ini' && !sections.has('pgbouncer')) {
     context.problems.add(root.place, 'the section [pgbouncer] is missing');
@@ -83,13 +86,18 @@ function asMapping(node: TreeNode, what: string, context: ReadContext): MappingN
   return { kind: 'mapping', place: node.place, entries: [] };
 }
 
-function readDatabases(section: MappingNode, context: ReadContext): ReadSettings<DatabaseConfig>[] {
+function readDatabases(
+  section: MappingNode,
+  defaultHosts: readonly string[],
+  context: ReadContext,
+): ReadSettings<DatabaseConfig>[] {
   return section.entries.map(({ key: name, place, value }) => {
     if (name === RESERVED_DATABASE) context.problems.add(place, `the database name ${quote(name)} is reserved`);
     checkName(name, 'database', MAX_DATABASE_NAME_BYTES, place, context);
     const entry = readEntry(value, context);
     const read = readSettings('databases', entry.mapping, entry.context);
-    return { ...read, values: Object.freeze({ name, ...read.values }) };
+    const hosts = read.values.hosts.length > 0 ? read.values.hosts : defaultHosts;
+    return { ...read, values: Object.freeze({ name, ...read.values, hosts }) };
   });
 }
 

@@ -5,9 +5,11 @@
 import { optionalSetting, setting, type ValuesOf } from './setting.ts';
 import {
   address,
+  addressOrFolder,
   boolean,
   choice,
   duration,
+  fileMode,
   hosts,
   integer,
   listenAddresses,
@@ -16,6 +18,7 @@ import {
   path,
   size,
   text,
+  unixFolder,
 } from './setting-kinds.ts';
 import { settingsWithoutEffect } from './settings-without-effect.ts';
 
@@ -46,6 +49,17 @@ const listening = [
     ),
   setting('so_reuseport', 'soReuseport', boolean, false, 'restart').documented(
     'Lets several processes listen on one port, among which the kernel spreads clients; needs Node.js 22.12.',
+  ),
+  setting('unix_socket_dir', 'unixSocketDir', unixFolder, null, 'restart')
+    .inIni('/tmp')
+    .documented(
+      'Folder in which a Unix socket is listened on as well, named as PostgreSQL names its own; empty means none.',
+    ),
+  setting('unix_socket_mode', 'unixSocketMode', fileMode, 0o777, 'restart').documented(
+    'Permissions of the Unix socket, in octal.',
+  ),
+  setting('unix_socket_group', 'unixSocketGroup', optional(text()), null, 'restart').documented(
+    'Group, by name or number, that the Unix socket gets.',
   ),
   setting('tcp_keepalive', 'tcpKeepalive', boolean, true).documented(
     'Turns on TCP keepalive, which finds connections whose other end has vanished.',
@@ -125,10 +139,16 @@ const authentication = [
   setting(
     'auth_type',
     'authType',
-    choice(['any', 'trust', 'plain', 'md5', 'scram-sha-256'], ['cert', 'hba', 'ldap', 'pam']),
+    choice(['any', 'trust', 'plain', 'md5', 'scram-sha-256', 'cert', 'hba'], ['ldap', 'pam']),
     'md5',
   ).documented(
     'How clients prove who they are; `md5` uses SCRAM for a user whose secret is a SCRAM one, `any` asks for nothing.',
+  ),
+  setting('auth_hba_file', 'authHbaFile', optional(path), null).documented(
+    'With `auth_type` hba: file in the form of pg_hba.conf that says who may come from where, and proves it how.',
+  ),
+  setting('auth_ident_file', 'authIdentFile', optional(path), null).documented(
+    'With `auth_type` hba: file in the form of pg_ident.conf, for the option `map=` of the methods cert and peer.',
   ),
   setting('auth_file', 'authFile', optional(path), null).documented(
     'File of users and their secrets, a line `"user" "secret"` each; relative to the folder of this file.',
@@ -308,7 +328,9 @@ export type LoadBalanceHosts = Settings['loadBalanceHosts'];
 export const databaseSettings = [
   setting('host', 'hosts', hosts, Object.freeze(['127.0.0.1']))
     .inIni(Object.freeze([]))
-    .documented('Host names or addresses of the PostgreSQL server, separated by commas.'),
+    .documented(
+      'Host names or addresses of the PostgreSQL server, or the folder of its Unix socket, separated by commas.',
+    ),
   setting('port', 'port', integer(1, 65_535), 5432).documented('TCP port of the PostgreSQL server.'),
   optionalSetting('dbname', 'dbname', text({ maxBytes: MAX_DATABASE_NAME_BYTES })).documented(
     'Name of the database on the server; not set means the name that the client asks for.',
@@ -398,7 +420,7 @@ export const userSettings = [
 
 /** Each entry of the section `peers:`, whose key is the `peer_id` of another pooler of the same group. */
 export const peerSettings = [
-  optionalSetting('host', 'host', address).documented('Address of the peer; it must be given.'),
+  optionalSetting('host', 'host', addressOrFolder).documented('Address of the peer; it must be given.'),
   setting('port', 'port', integer(1, 65_535), 6432).documented('TCP port of the peer.'),
   optionalSetting('pool_size', 'poolSize', count).documented(
     'Cancel requests that may be on their way to this peer at a time; not set means default_pool_size.',

@@ -8,14 +8,14 @@ const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/
 
 export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<string>>> = {
   pgbouncer: words(`
-    admin_users auth_dbname auth_hba_file auth_ident_file auth_ldap_options auth_query
+    admin_users auth_dbname auth_ldap_options auth_query
     auth_user client_tls13_ciphers client_tls_ca_file client_tls_cert_file client_tls_ciphers client_tls_dheparams
     client_tls_ecdhcurve client_tls_key_file client_tls_protocols client_tls_sslmode
     logfile peer_id pidfile
     server_tls13_ciphers server_tls_ca_file server_tls_cert_file server_tls_ciphers server_tls_key_file
     server_tls_protocols server_tls_sslmode stats_users suspend_timeout syslog
     syslog_facility syslog_ident
-    unix_socket_dir unix_socket_group unix_socket_mode user
+    user
   `),
   databases: words('auth_dbname auth_query auth_user'),
   users: new Set(),

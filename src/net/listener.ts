@@ -1,12 +1,13 @@
-/** One TCP address that is listened on. It hands out connections and knows nothing of what they say. */
+/** One address, of TCP or a Unix socket, that is listened on. It hands out connections and knows nothing of what they say. */
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import type { SocketHandle } from './socket-binding.ts';
 import { takeHandle } from './take-handle.ts';
 
-export interface ListenerOptions {
+export type ListenerOptions = { readonly backlog: number } & (TcpOptions | { readonly path: string });
+
+interface TcpOptions {
   readonly host: string;
   readonly port: number;
-  readonly backlog: number;
   /** With an IPv6 address: not IPv4 as well. */
   readonly ipv6Only: boolean;
   /** Other processes may listen on the same port (Node.js 22.12). */
@@ -23,7 +24,7 @@ export class Listener {
   readonly #options: ListenerOptions;
   readonly #onConnection: (connection: SocketHandle) => void;
   readonly #onError: (error: Error) => void;
-  #address: AddressInfo | null = null;
+  #address: AddressInfo | null = null; // null with a Unix socket, too
 
   /**
    * `onConnection` gets each connection unread. `onError` hears what goes wrong while listening (out of descriptors); the
@@ -46,16 +47,15 @@ export class Listener {
 
   /** Rejects with the system's error (EADDRINUSE, EACCES, EADDRNOTAVAIL …). */
   async listen(): Promise<void> {
-    const { host, port, backlog, ipv6Only, reusePort } = this.#options;
-    const where = { host, port, backlog, ipv6Only };
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
-      this.#server.listen(reusePort ? { ...where, reusePort } : where, () => {
+      this.#server.listen(this.#options, () => {
         this.#server.removeListener('error', reject);
         resolve();
       });
     });
-    this.#address = this.#server.address() as AddressInfo;
+    const address = this.#server.address();
+    this.#address = typeof address === 'string' ? null : address;
     // Before Node wraps a connection in a socket that would be thrown away. Where this is missing, it is done above.
     const { _handle: listening } = this.#server as unknown as ServerInside;
     if (listening?.onconnection === undefined) return;
@@ -65,7 +65,7 @@ export class Listener {
     };
   }
 
-  /** Where it listens; the real port if 0 was asked for. */
+  /** Where it listens; the real port if 0 was asked for. Not for Unix sockets. */
   get address(): { readonly host: string; readonly port: number } {
     if (this.#address === null) throw new Error('not listening');
     return { host: this.#address.address, port: this.#address.port };

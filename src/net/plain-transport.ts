@@ -1,5 +1,5 @@
 /**
- * A TCP socket without TLS, as fast as Node can be made to move bytes: it reads into memory that is given and writes to
+ * A TCP or Unix socket without TLS, as fast as Node can be made to move bytes: it reads into memory that is given and writes to
  * the handle directly. It knows nothing of messages.
  */
 import {
@@ -174,7 +174,7 @@ export class PlainTransport implements Transport, HandleOwner {
     }
     this.#closed = true;
     this.#handle = null;
-    if (handle.reset(() => this.#gone(handle)) !== 0) handle.close(() => this.#gone(handle));
+    if (handle.reset?.(() => this.#gone(handle)) !== 0) handle.close(() => this.#gone(handle));
   }
 
   /** The close follows in a later turn: no handler is entered from within an operation. */
@@ -229,7 +229,7 @@ export class PlainTransport implements Transport, HandleOwner {
 
   get #localEndpoint(): Endpoint {
     const endpoint: Endpoint = {};
-    this.#handle?.getsockname(endpoint);
+    this.#handle?.getsockname?.(endpoint);
     return endpoint;
   }
 }

@@ -8,6 +8,7 @@
 import { isIP } from 'node:net';
 import type { DnsError, Environment, Timer } from '../base/environment.ts';
 import type { Logger } from '../base/logger.ts';
+import { isUnixFolder } from '../base/unix-path.ts';
 import { DnsLookup } from './dns-lookup.ts';
 import { LibcLookup } from './libc-lookup.ts';
 import { asDnsError, type NameAnswer, type NameSource } from './name-source.ts';
@@ -312,10 +313,10 @@ function newEntry(name: string): Entry {
   };
 }
 
-/** `host` itself if it is an IPv4 or IPv6 address, without the brackets in which a URL has it; null for a name. */
+/** `host` itself if it is an address or a Unix socket's folder, without the brackets in which a URL has one; null for a name. */
 function literalAddress(host: string): string | null {
   const bare = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;
-  return isIP(bare) === 0 ? null : bare;
+  return isIP(bare) === 0 && !isUnixFolder(bare) ? null : bare;
 }
 
 function sameSet(one: readonly string[], other: readonly string[]): boolean {

@@ -5,6 +5,7 @@
  */
 import { onTestFinished } from 'vitest';
 import { DerivedKeys } from '../../src/auth/derived-keys.ts';
+import { loadAuthPolicy } from '../../src/auth/load-auth-policy.ts';
 import { parseSecret } from '../../src/auth/secret.ts';
 import type { SecretSource } from '../../src/auth/secret-source.ts';
 import type { ClientCloseReason, ServerCloseReason } from '../../src/base/close-reason.ts';
@@ -136,6 +137,8 @@ export class SessionBench {
       environment,
       config,
       keys,
+      policy: loadAuthPolicy(config.settings, null),
+      systemUser: null,
       log,
       router: this.router,
       registry: this.registry,

@@ -41,7 +41,7 @@ describe('a configuration from an object', () => {
       },
       databases: {
         'a.b': { host: 3 },
-        list: { host: ['a', '/b'] },
+        list: { host: ['a', '@b'] },
         text: 'x',
         missing: undefined,
         date: new Date(0),
@@ -56,7 +56,7 @@ describe('a configuration from an object', () => {
       'pgbouncer.log_level: bad value for "log_level": expected one of debug, info, warn, error, found a symbol',
       'pgbouncer.server_reset_query: bad value for "server_reset_query": expected text, found 5',
       'databases["a.b"].host: bad value for "host": expected host names or addresses, found 3',
-      'databases.list.host: bad value for "host": Unix sockets are not supported yet ("/b")',
+      'databases.list.host: bad value for "host": abstract Unix sockets (names that begin with @) cannot be reached from Node as libpq reaches them',
       'databases.text: bad connection string: expected key=value at character 1 (a value with spaces needs single quotes)',
       'databases.missing: expected a mapping or a connection string, found undefined',
       'databases.date: expected a mapping or a connection string, found an object that is not a plain one',

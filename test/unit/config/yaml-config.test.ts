@@ -177,7 +177,7 @@ pgbouncer:
   auth_query: SELECT 1
   log_stats: perhaps
 databases:
-  app: {host: /tmp, hots: a}
+  app: {host: '@tmp', hots: a}
   pgbouncer: host=a
   x: 5
 pools: {}
@@ -188,8 +188,8 @@ pools: {}
       '5:14: bad value for "pool_mode": expected one of session, transaction, statement, found "sesion"',
       '6:3: PgBouncer\'s setting "auth_query" is not supported yet',
       '7:14: bad value for "log_stats": expected true or false, found "perhaps"',
-      '9:15: bad value for "host": Unix sockets are not supported yet ("/tmp")',
-      '9:21: unknown setting "hots" (did you mean "host"?)',
+      '9:15: bad value for "host": abstract Unix sockets (names that begin with @) cannot be reached from Node as libpq reaches them',
+      '9:23: unknown setting "hots" (did you mean "host"?)',
       '10:3: the database name "pgbouncer" is reserved',
       '11:6: expected a mapping or a connection string, found 5',
       '12:1: unknown section "pools"',
@@ -213,8 +213,8 @@ pools: {}
     ['reload_on_change: on', '2:13: "reload_on_change" is not supported yet'],
     ['client_tls_sslmode: require', '2:13: PgBouncer\'s setting "client_tls_sslmode" is not supported yet'],
     [
-      'auth_type: hba',
-      '2:24: bad value for "auth_type": PgBouncer\'s "hba" is not supported yet (supported: any, trust, plain, md5, scram-sha-256)',
+      'auth_type: ldap',
+      '2:24: bad value for "auth_type": PgBouncer\'s "ldap" is not supported yet (supported: any, trust, plain, md5, scram-sha-256, cert, hba)',
     ],
     ['pool_mode: ', '2:24: bad value for "pool_mode": expected one of session, transaction, statement, found nothing'],
     [
