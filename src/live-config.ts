@@ -7,8 +7,8 @@ import type { Logger } from './base/logger.ts';
 import type { Config } from './config/config.ts';
 import { type ConfigDiff, diffConfig, type EntriesDiff } from './config/config-diff.ts';
 import { ConfigError, formatProblem } from './config/config-error.ts';
-import { loadConfig } from './config/load-config.ts';
-import { type Setting, sections } from './config/settings.ts';
+import type { Setting } from './config/setting.ts';
+import { sections } from './config/settings.ts';
 
 export type ReloadResult =
   | { readonly ok: true; readonly diff: ConfigDiff }
@@ -18,6 +18,8 @@ export type ReloadResult =
 export interface LiveConfigOptions {
   readonly config: Config;
   readonly log: Logger;
+  /** Reads it again; null if it came from nowhere that could be read. */
+  readonly read: (() => Config) | null;
   /**
    * Reads what a configuration refers to (auth_file); throws if it cannot. Returns what puts all of it into force, at
    * once: that may not fail.
@@ -40,9 +42,8 @@ export class LiveConfig {
 
   /** Reads the file again that the configuration came from. It is in force when this returns. */
   reload(): ReloadResult {
-    const { path } = this.#current;
-    if (path === null) return this.#fail(new Error('the configuration did not come from a file'));
-    return this.#try(() => loadConfig(path));
+    const { read } = this.#options;
+    return read === null ? this.#fail(new Error('the configuration did not come from a file')) : this.#try(read);
   }
 
   /** Puts `config` into force, but for settings that need a restart. */
@@ -68,6 +69,7 @@ export class LiveConfig {
       if (isExpected(error)) return this.#fail(error);
       throw error;
     }
+    for (const warning of this.#current.warnings) this.#options.log.warn({}, formatProblem(warning));
     this.#report(diff);
     return { ok: true, diff };
   }

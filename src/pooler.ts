@@ -8,13 +8,15 @@ import { DerivedKeys } from './auth/derived-keys.ts';
 import { loadAuthPolicy } from './auth/load-auth-policy.ts';
 import type { Environment, Timer } from './base/environment.ts';
 import { errors } from './base/errors.ts';
-import type { Logger } from './base/logger.ts';
+import type { Logger, LogLevel } from './base/logger.ts';
 import { ProcessLog } from './base/process-log.ts';
 import { ClientLogin, type LoginContext } from './client/client-login.ts';
 import { ClientRegistry } from './client/client-registry.ts';
 import { takeSnapshot } from './client/client-snapshot.ts';
 import type { Config } from './config/config.ts';
+import { formatProblem } from './config/config-error.ts';
 import { configFromObject, loadConfig } from './config/load-config.ts';
+import type { Settings } from './config/settings.ts';
 import { descriptorLimit, reportDescriptorLimit } from './descriptor-limit.ts';
 import { LiveConfig, type ReloadResult } from './live-config.ts';
 import { EventLoopLag } from './metrics/event-loop-lag.ts';
@@ -47,6 +49,8 @@ export interface PoolerOverrides {
   readonly directIo?: boolean;
   /** Overwrite each chunk of bytes after its callback. */
   readonly poisonReads?: boolean;
+  /** How a reload reads the configuration (default: the file that it came from). */
+  readonly readConfig?: () => Config;
   /** Gets the real environment and returns the one to use. */
   readonly environment?: (real: Environment) => Environment;
 }
@@ -96,9 +100,11 @@ export class Pooler {
   /** Builds everything and opens nothing; see `createPooler`. */
   constructor(config: Config, overrides: PoolerOverrides) {
     const { settings } = config;
-    this.#ownLog = overrides.log === undefined ? new ProcessLog(settings.logLevel, settings.logFormat) : null;
+    this.#ownLog = overrides.log === undefined ? new ProcessLog(logLevelOf(settings), settings.logFormat) : null;
     this.log = overrides.log ?? this.#ownLog!;
-    this.#config = new LiveConfig({ config, log: this.log, prepare: (next) => this.#prepare(next) });
+    const { path } = config;
+    const read = overrides.readConfig ?? (path === null ? null : () => loadConfig(path));
+    this.#config = new LiveConfig({ config, log: this.log, read, prepare: (next) => this.#prepare(next) });
     this.#sockets = new SocketFactory({
       direct: overrides.directIo ?? true,
       poison: overrides.poisonReads ?? false,
@@ -109,7 +115,7 @@ export class Pooler {
     const environment = overrides.environment?.(real) ?? real;
     this.#environment = environment;
     const users = new AuthFile(this.log);
-    users.prepare(settings.authFile)();
+    users.prepare(config)();
     this.#users = users;
     this.#budget = new ProcessBudget(environment);
     const keys = new DerivedKeys(environment);
@@ -207,6 +213,7 @@ export class Pooler {
     if (this.#closing === null) this.#state = 'ready';
     this.#janitor.start();
     if (this.#metrics !== null) this.#eventLoopLag.start();
+    for (const warning of this.config.warnings) this.log.warn({}, formatProblem(warning));
     reportDescriptorLimit(this.config, this.log);
     const addresses = this.addresses.map(({ host, port }) => `${host}:${port}`);
     if (this.#unixListener !== null) addresses.push(this.#unixListener.path);
@@ -275,7 +282,7 @@ export class Pooler {
   }
 
   async #listen(): Promise<void> {
-    const { listenAddr, listenPort, listenBacklog } = this.config.settings;
+    const { listenAddr, listenPort, listenBacklog, soReuseport } = this.config.settings;
     let port = listenPort;
     for (const host of listenAddr.flatMap((address) => (address === '*' ? ['0.0.0.0', '::'] : [address]))) {
       const listener = new Listener(
@@ -284,6 +291,7 @@ export class Pooler {
           port,
           backlog: listenBacklog,
           ipv6Only: true,
+          reusePort: soReuseport,
         },
         (connection) => this.#onConnection(connection),
         (error) => this.log.error({ host, error: error.message }, 'listening socket failed'),
@@ -308,10 +316,10 @@ export class Pooler {
   /** See `LiveConfigOptions.prepare`. The order is the one in which each finds what it needs. */
   #prepare(config: Config): () => void {
     const { settings } = config;
-    const useSecrets = this.#users.prepare(settings.authFile);
+    const useSecrets = this.#users.prepare(config);
     const policy = loadAuthPolicy(settings, this.#logins.systemUser);
     return () => {
-      this.#ownLog?.configure(settings.logLevel, settings.logFormat);
+      this.#ownLog?.configure(logLevelOf(settings), settings.logFormat);
       useSecrets();
       this.#sockets.configure({ keepAlive: settings.tcpKeepalive, keepAliveDelayMs: settings.tcpKeepidleMs });
       this.#resolver.configure({ maxTtlMs: settings.dnsMaxTtlMs, notFoundTtlMs: settings.dnsNxdomainTtlMs });
@@ -399,6 +407,11 @@ export class Pooler {
       check();
     });
   }
+}
+
+/** As PgBouncer's: `-v`, or `verbose`, wins over log_level. */
+function logLevelOf({ verbose, logLevel }: Settings): LogLevel {
+  return verbose > 0 ? 'debug' : logLevel;
 }
 
 function isWithoutIpv6(error: unknown): boolean {

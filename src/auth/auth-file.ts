@@ -4,6 +4,7 @@
  */
 import { readFileSync, statSync } from 'node:fs';
 import type { Logger } from '../base/logger.ts';
+import type { Config, UserConfig } from '../config/config.ts';
 import type { Secret } from './secret.ts';
 import type { SecretSource } from './secret-source.ts';
 import { parseUserList, type UserList } from './user-list.ts';
@@ -11,25 +12,27 @@ import { parseUserList, type UserList } from './user-list.ts';
 export class AuthFile implements SecretSource {
   readonly #log: Logger;
   #users: UserList = parseUserList('');
-  /** What was read: the file's path and what the system says of it. */
-  #stamp: string | null = null;
+  /** What was read: the file's path and what the system says of it, and the lines that came with the configuration. */
+  #read: { readonly stamp: string; readonly lines: string } | null = null;
 
   constructor(log: Logger) {
     this.#log = log;
   }
 
   /**
-   * Reads `path` (null: nobody) if that is not what is known already. Throws the system's error if it cannot be read.
-   * Returns how to put it into force; until then nothing changes.
+   * Reads the lines of auth_file, and after them one for each password under `users` (of two for one user the later
+   * counts), if they are not known already. Throws the system's error if the file cannot be read. Returns how to put them
+   * into force; until then nothing changes.
    */
-  prepare(path: string | null): () => void {
-    const stamp = path === null ? null : stampOf(path);
-    if (stamp === this.#stamp) return () => {};
-    const users = parseUserList(path === null ? '' : readFileSync(path, 'utf8'));
+  prepare({ settings: { authFile }, users: configured }: Config): () => void {
+    const read = { stamp: authFile === null ? '' : stampOf(authFile), lines: linesOf(configured.values()) };
+    if (read.stamp === this.#read?.stamp && read.lines === this.#read.lines) return () => {};
+    const text = authFile === null ? '' : readFileSync(authFile, 'utf8');
+    const users = parseUserList(`${text}\n${read.lines}`);
     return () => {
       this.#users = users;
-      this.#stamp = stamp;
-      for (const { line, message } of users.problems) this.#log.warn({ file: path, line }, message);
+      this.#read = read;
+      for (const { line, message } of users.problems) this.#log.warn({ file: authFile, line }, message);
     };
   }
 
@@ -50,4 +53,10 @@ export class AuthFile implements SecretSource {
 function stampOf(path: string): string {
   const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
   return [path, dev, ino, size, mtimeNs, ctimeNs].join('\0');
+}
+
+function linesOf(users: Iterable<UserConfig>): string {
+  const quote = (text: string): string => `"${text.replaceAll('"', '""')}"`;
+  const withPassword = [...users].flatMap(({ name, password }) => (password === null ? [] : [{ name, password }]));
+  return withPassword.map(({ name, password }) => `${quote(name)} ${quote(password)}`).join('\n');
 }

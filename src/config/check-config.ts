@@ -8,9 +8,11 @@ import { quote } from './config-tree.ts';
 import { budgetKeyOf } from './pool-settings.ts';
 import type { ProblemList } from './problem-list.ts';
 import type { ReadSettings } from './read-settings.ts';
+import type { ConfigFormat } from './setting.ts';
 import type { Settings } from './settings.ts';
 
 export interface ReadConfig {
+  readonly format: ConfigFormat;
   readonly config: Config;
   readonly settings: ReadSettings<Settings>;
   readonly databases: readonly ReadSettings<DatabaseConfig>[];
@@ -20,8 +22,11 @@ export interface ReadConfig {
 
 export function checkConfig(read: ReadConfig, problems: ProblemList): void {
   const limits = checkBudgets(read, problems);
-  checkMinimums(read, limits, problems);
+  // PgBouncer lets the pool's size cap the minimum without a word.
+  if (read.format === 'yaml') checkMinimums(read, limits, problems);
   checkPorts(read, problems);
+  checkReuse(read, problems);
+  checkSockets(read, problems);
 }
 
 interface Maximum {
@@ -94,4 +99,32 @@ function checkPorts({ config, settings, place }: ReadConfig, problems: ProblemLi
   const isEverywhere = httpListenAddr === '*' || listenAddr.includes('*');
   if (!isEverywhere && !listenAddr.includes(httpListenAddr)) return;
   problems.add(settings.places.get('http_port') ?? place, `http_port and listen_port are both ${httpPort}`);
+}
+
+function checkReuse({ config, settings, place }: ReadConfig, problems: ProblemList): void {
+  if (!config.settings.soReuseport || canReusePort(process.versions.node)) return;
+  const message = `so_reuseport needs Node.js 22.12 or newer; this is ${process.versions.node}`;
+  problems.add(settings.places.get('so_reuseport') ?? place, message);
+}
+
+/** `net.Server` takes `reusePort` since 22.12 and 23.1. */
+export function canReusePort(nodeVersion: string): boolean {
+  const [major = 0, minor = 0] = nodeVersion.split('.').map(Number);
+  return major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12);
+}
+
+function checkSockets({ config, settings, databases, place }: ReadConfig, problems: ProblemList): void {
+  const { listenAddr, unixSocketDir } = config.settings;
+  if (unixSocketDir !== null || settings.invalid.has('unix_socket_dir')) return;
+  if (listenAddr.length === 0 && !settings.invalid.has('listen_addr')) {
+    const at = settings.places.get('listen_addr') ?? place;
+    problems.add(at, 'there is nothing to listen on: neither listen_addr nor unix_socket_dir is set');
+  }
+  for (const { values: database, place: at } of databases) {
+    if (database.hosts.length > 0) continue;
+    problems.add(
+      at,
+      `database ${quote(database.name)} has no host, and there is no unix_socket_dir to find a socket in`,
+    );
+  }
 }

@@ -3,7 +3,8 @@
  * it does not know what a change does, nor who has to be told.
  */
 import type { Config, DatabaseConfig, PeerConfig, UserConfig } from './config.ts';
-import { type Setting, sections } from './settings.ts';
+import type { Setting } from './setting.ts';
+import { sections } from './settings.ts';
 
 interface SettingChange {
   /** From the table: name, key and kind, and with `applies` whether the new value needs a restart. */

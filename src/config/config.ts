@@ -2,7 +2,9 @@
  * What a configuration is once it was read: one deeply frozen value. It knows neither files nor formats, and nobody
  * reads it from a global: it is passed in, and a reload passes a new one.
  */
-import type { databaseSettings, peerSettings, Settings, userSettings, ValuesOf } from './settings.ts';
+import type { ConfigProblem } from './config-error.ts';
+import type { ValuesOf } from './setting.ts';
+import type { databaseSettings, peerSettings, Settings, userSettings } from './settings.ts';
 
 export interface Config {
   readonly settings: Settings;
@@ -13,6 +15,8 @@ export interface Config {
   readonly users: ReadonlyMap<string, UserConfig>;
   /** The other poolers of a group, by their `peer_id`. */
   readonly peers: ReadonlyMap<number, PeerConfig>;
+  /** What was accepted and does not do what it says, for the log. */
+  readonly warnings: readonly ConfigProblem[];
   /** Absolute path of the file that it came from; null for an object. */
   readonly path: string | null;
 }

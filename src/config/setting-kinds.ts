@@ -184,16 +184,21 @@ export const path: Kind<string> = {
   format: (value) => value,
 };
 
-/** A literal address or a host name, without a port. */
-export const address: Kind<string> = {
-  type: 'address',
-  values: 'address',
-  parse(node) {
-    const word = textOf(node)?.trim();
-    return word === undefined ? unexpected('a host name or an address', node) : hostProblemOr(word, 'refused');
-  },
-  format: (value) => value,
-};
+/** A literal address or a host name, without a port; where it is allowed also the folder of a Unix socket. */
+function addressKind(values: string, unixFolders: 'allowed' | 'refused'): Kind<string> {
+  return {
+    type: 'address',
+    values,
+    parse(node) {
+      const word = textOf(node)?.trim();
+      return word === undefined ? unexpected('a host name or an address', node) : hostProblemOr(word, unixFolders);
+    },
+    format: (value) => value,
+  };
+}
+
+export const address = addressKind('address', 'refused');
+export const addressOrFolder = addressKind('address, or folder of a Unix socket', 'allowed');
 
 function hostProblemOr(written: string, unixFolders: 'allowed' | 'refused'): Outcome<string> {
   if (written.startsWith('/') && unixFolders === 'allowed') {
@@ -226,11 +231,12 @@ function unixFolderProblem(folder: string): string | null {
     : null;
 }
 
-/** Addresses separated by commas, or a list of them; at least one, none of them twice. */
+/** Addresses separated by commas, or a list of them; at least `least`, none of them twice. */
 function addressList(
   values: string,
   wildcard: 'allowed' | 'refused',
   unixFolders: 'allowed' | 'refused',
+  least: 0 | 1,
 ): Kind<readonly string[]> {
   return {
     type: 'list',
@@ -238,6 +244,7 @@ function addressList(
     parse(node) {
       const parts = node.kind === 'list' ? node.items.map(textOf) : (textOf(node)?.split(',') ?? [null]);
       const found = new Set<string>();
+      if (least === 0 && node.kind === 'scalar' && node.text === '') return { value: Object.freeze([]) };
       for (const part of parts) {
         if (part === null) return unexpected('host names or addresses', node);
         const outcome = hostProblemOr(part.trim(), unixFolders);
@@ -254,11 +261,12 @@ function addressList(
   };
 }
 
-export const listenAddresses = addressList('addresses separated by commas, or *', 'allowed', 'refused');
+export const listenAddresses = addressList('addresses separated by commas, or *', 'allowed', 'refused', 0);
 export const hosts = addressList(
   'host names, addresses or folders of Unix sockets, separated by commas',
   'refused',
   'allowed',
+  1,
 );
 
 /** The folder in which a Unix socket is made; null, an empty text, for none. */

@@ -2,15 +2,16 @@
  * THE table: every setting with its name, key, kind, default, when a change applies, and a line of documentation. The
  * parser, the types, `pgbouncer.example.yaml` and `docs/configuration.md` are derived from it. It knows no file.
  */
+import { optionalSetting, setting, type ValuesOf } from './setting.ts';
 import {
   address,
+  addressOrFolder,
   boolean,
   choice,
   duration,
   fileMode,
   hosts,
   integer,
-  type Kind,
   listenAddresses,
   nameList,
   optional,
@@ -19,43 +20,7 @@ import {
   text,
   unixFolder,
 } from './setting-kinds.ts';
-
-/** `reload`: a new value applies when the configuration is read again; `restart`: only when the process starts. */
-export type Applies = 'restart' | 'reload';
-
-export interface Setting<Key extends string = string, Value = unknown> {
-  /** PgBouncer's spelling, or ours in the same style: how files and people call it. */
-  readonly name: string;
-  /** How the code calls it: in camelCase, `Ms` and `Bytes` say the unit. */
-  readonly key: Key;
-  readonly kind: Kind<Value>;
-  readonly default: Value;
-  readonly applies: Applies;
-  readonly documentation: string;
-}
-
-/** What the settings of a table are read into. */
-export type ValuesOf<Table extends readonly Setting[]> = {
-  readonly [Entry in Table[number] as Entry['key']]: Entry['default'];
-};
-
-function setting<const Key extends string, Value>(
-  name: string,
-  key: Key,
-  kind: Kind<Value>,
-  defaultValue: NoInfer<Value>,
-  applies: Applies = 'reload',
-) {
-  return {
-    documented: (documentation: string): Setting<Key, Value> =>
-      Object.freeze({ name, key, kind, default: defaultValue, applies, documentation }),
-  };
-}
-
-/** A setting of a database or a user: null where it is not given. */
-function optionalSetting<const Key extends string, Value>(name: string, key: Key, kind: Kind<Value>) {
-  return setting<Key, Value | null>(name, key, optional(kind), null);
-}
+import { settingsWithoutEffect } from './settings-without-effect.ts';
 
 const poolMode = choice(['session', 'transaction', 'statement']);
 const balancing = choice(['round-robin', 'disable']);
@@ -69,18 +34,27 @@ export const MAX_USER_NAME_BYTES = 127;
 export const MAX_PEER_ID = 65_535;
 
 const listening = [
-  setting('listen_addr', 'listenAddr', listenAddresses, Object.freeze(['127.0.0.1']), 'restart').documented(
-    'Addresses or host names to listen on, separated by commas; `*` stands for all IPv4 and IPv6 addresses.',
-  ),
+  setting('listen_addr', 'listenAddr', listenAddresses, Object.freeze(['127.0.0.1']), 'restart')
+    .inIni(Object.freeze([]))
+    .documented(
+      'Addresses or host names to listen on, separated by commas; `*` stands for all IPv4 and IPv6 addresses.',
+    ),
   setting('listen_port', 'listenPort', integer(0, 65_535), 6432, 'restart').documented(
     'TCP port to listen on; 0 takes any free port.',
   ),
-  setting('listen_backlog', 'listenBacklog', integer(1, 65_535), 1024, 'restart').documented(
-    'Connections that the kernel keeps until they are accepted; it caps them at its own net.core.somaxconn.',
+  setting('listen_backlog', 'listenBacklog', integer(1, 65_535), 1024, 'restart')
+    .inIni(128)
+    .documented(
+      'Connections that the kernel keeps until they are accepted; it caps them at its own net.core.somaxconn.',
+    ),
+  setting('so_reuseport', 'soReuseport', boolean, false, 'restart').documented(
+    'Lets several processes listen on one port, among which the kernel spreads clients; needs Node.js 22.12.',
   ),
-  setting('unix_socket_dir', 'unixSocketDir', unixFolder, null, 'restart').documented(
-    'Folder in which a Unix socket is listened on as well, named as PostgreSQL names its own; empty means none.',
-  ),
+  setting('unix_socket_dir', 'unixSocketDir', unixFolder, null, 'restart')
+    .inIni('/tmp')
+    .documented(
+      'Folder in which a Unix socket is listened on as well, named as PostgreSQL names its own; empty means none.',
+    ),
   setting('unix_socket_mode', 'unixSocketMode', fileMode, 0o777, 'restart').documented(
     'Permissions of the Unix socket, in octal.',
   ),
@@ -93,9 +67,9 @@ const listening = [
   setting('tcp_keepidle', 'tcpKeepidleMs', duration(), 0).documented(
     'Seconds of silence before the first keepalive probe; 0 leaves it to the operating system.',
   ),
-  setting('max_packet_size', 'maxPacketSizeBytes', size(1024, 0x3fffffff), 0x3fffffff).documented(
-    'The largest protocol message, in bytes, that is passed on; who sends a larger one is disconnected.',
-  ),
+  setting('max_packet_size', 'maxPacketSizeBytes', size(1024, 0x7fffffff), 0x3fffffff)
+    .inIni(0x7fffffff)
+    .documented('The largest protocol message, in bytes, that is passed on; who sends a larger one is disconnected.'),
 ] as const;
 
 const pools = [
@@ -242,9 +216,11 @@ const servers = [
   setting('server_reset_query', 'serverResetQuery', text(), 'DISCARD ALL').documented(
     'Query that cleans a server connection in session mode before another client gets it; empty sends none.',
   ),
-  setting('server_dirty_policy', 'serverDirtyPolicy', choice(['reset', 'keep', 'error']), 'reset').documented(
-    'What happens to session state left behind where servers are shared: undone, kept for anybody, or refused.',
-  ),
+  setting('server_dirty_policy', 'serverDirtyPolicy', choice(['reset', 'keep', 'error']), 'reset')
+    .inIni('keep')
+    .documented(
+      'What happens to session state left behind where servers are shared: undone, kept for anybody, or refused.',
+    ),
   setting('server_reset_query_always', 'serverResetQueryAlways', boolean, false).documented(
     'Sends server_reset_query in transaction and statement mode too.',
   ),
@@ -310,8 +286,11 @@ const operation = [
   setting('log_level', 'logLevel', choice(['debug', 'info', 'warn', 'error']), 'info').documented(
     'The least serious lines that are logged.',
   ),
-  setting('log_format', 'logFormat', choice(['json', 'text']), 'json').documented(
-    'Form of a line in the log: a JSON object, or text as PgBouncer writes it.',
+  setting('log_format', 'logFormat', choice(['json', 'text']), 'json')
+    .inIni('text')
+    .documented('Form of a line in the log: a JSON object, or text as PgBouncer writes it.'),
+  setting('verbose', 'verbose', count, 0).documented(
+    'PgBouncer’s way to log more: from 1 on log_level is debug, 0 leaves it as it is; the option -v adds 1.',
   ),
   setting('log_connections', 'logConnections', boolean, true).documented('Logs each login.'),
   setting('log_disconnections', 'logDisconnections', boolean, true).documented(
@@ -349,6 +328,7 @@ export const settingGroups = [
   { title: 'Server connections', settings: servers },
   { title: 'Hosts and names', settings: names },
   { title: 'Logs, metrics, shutdown', settings: operation },
+  { title: 'Accepted without effect', settings: settingsWithoutEffect },
 ] as const;
 
 const settings = settingGroups.flatMap((group): readonly GlobalSetting[] => group.settings);
@@ -360,9 +340,11 @@ export type LoadBalanceHosts = Settings['loadBalanceHosts'];
 
 /** Each entry of the section `databases:`. */
 export const databaseSettings = [
-  setting('host', 'hosts', hosts, Object.freeze(['127.0.0.1'])).documented(
-    'Host names or addresses of the PostgreSQL server, or the folder of its Unix socket, separated by commas.',
-  ),
+  setting('host', 'hosts', hosts, Object.freeze(['127.0.0.1']))
+    .inIni(Object.freeze([]))
+    .documented(
+      'Host names or addresses of the PostgreSQL server, or the folder of its Unix socket, separated by commas.',
+    ),
   setting('port', 'port', integer(1, 65_535), 5432).documented('TCP port of the PostgreSQL server.'),
   optionalSetting('dbname', 'dbname', text({ maxBytes: MAX_DATABASE_NAME_BYTES })).documented(
     'Name of the database on the server; not set means the name that the client asks for.',
@@ -419,6 +401,9 @@ export const databaseSettings = [
 
 /** Each entry of the section `users:`. What a user has set wins over the database, which wins over `pgbouncer:`. */
 export const userSettings = [
+  optionalSetting('password', 'password', text({ secret: true })).documented(
+    'Password or secret of this user, which wins over the one in auth_file; not set means that one.',
+  ),
   optionalSetting('pool_mode', 'poolMode', poolMode).documented('pool_mode of this user.'),
   optionalSetting('pool_size', 'poolSize', count).documented('default_pool_size of this user; 0 means no limit.'),
   optionalSetting('reserve_pool_size', 'reservePoolSize', count).documented(
@@ -449,7 +434,7 @@ export const userSettings = [
 
 /** Each entry of the section `peers:`, whose key is the `peer_id` of another pooler of the same group. */
 export const peerSettings = [
-  optionalSetting('host', 'host', address).documented('Address of the peer; it must be given.'),
+  optionalSetting('host', 'host', addressOrFolder).documented('Address of the peer; it must be given.'),
   setting('port', 'port', integer(1, 65_535), 6432).documented('TCP port of the peer.'),
   optionalSetting('pool_size', 'poolSize', count).documented(
     'Cancel requests that may be on their way to this peer at a time; not set means default_pool_size.',

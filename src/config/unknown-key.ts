@@ -4,7 +4,8 @@ import { nearestName } from './nearest-name.ts';
 import { type SectionName, sections } from './settings.ts';
 import { libpqParameters, plannedSettings, unsupportedSettings } from './unsupported-settings.ts';
 
-export function unknownSetting(key: string, section: SectionName): string {
+/** `reference`: where the key came from, if it was put in for one: then it may be a piece of a secret. */
+export function unknownSetting(key: string, section: SectionName, reference: string | null): string {
   if (key === '<<') return 'YAML merge keys ("<<") are not supported';
   if (unsupportedSettings[section].has(key)) return `PgBouncer's setting ${quote(key)} is not supported yet`;
   if (plannedSettings.has(key)) return `${quote(key)} is not supported yet`;
@@ -14,6 +15,7 @@ export function unknownSetting(key: string, section: SectionName): string {
   const homes = sectionNames.filter((name) => sections[name].some((setting) => setting.name === key));
   if (homes.length > 0)
     return `${quote(key)} is not a setting of ${entryOf[section]}, but of ${new Intl.ListFormat('en').format(homes.map((home) => entryOf[home]))}`;
+  if (reference !== null) return `unknown setting in ${reference}`;
   return `unknown setting ${quote(key)}${suggestion(
     key,
     sections[section].map((setting) => setting.name),

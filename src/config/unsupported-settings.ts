@@ -10,12 +10,12 @@ export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<strin
   pgbouncer: words(`
     admin_users auth_dbname auth_ldap_options auth_query
     auth_user client_tls13_ciphers client_tls_ca_file client_tls_cert_file client_tls_ciphers client_tls_dheparams
-    client_tls_ecdhcurve client_tls_key_file client_tls_protocols client_tls_sslmode conffile dns_zone_check_period
-    job_name logfile peer_id pidfile pkt_buf sbuf_loopcnt
+    client_tls_ecdhcurve client_tls_key_file client_tls_protocols client_tls_sslmode
+    logfile peer_id pidfile
     server_tls13_ciphers server_tls_ca_file server_tls_cert_file server_tls_ciphers server_tls_key_file
-    server_tls_protocols server_tls_sslmode service_name so_reuseport stats_users suspend_timeout syslog
-    syslog_facility syslog_ident tcp_defer_accept tcp_keepcnt tcp_keepintvl tcp_socket_buffer tcp_user_timeout
-    user verbose
+    server_tls_protocols server_tls_sslmode stats_users suspend_timeout syslog
+    syslog_facility syslog_ident
+    user
   `),
   databases: words('auth_dbname auth_query auth_user'),
   users: new Set(),

@@ -10,6 +10,8 @@ interface TcpOptions {
   readonly port: number;
   /** With an IPv6 address: not IPv4 as well. */
   readonly ipv6Only: boolean;
+  /** Other processes may listen on the same port (Node.js 22.12). */
+  readonly reusePort: boolean;
 }
 
 /** What Node does not declare: the listening handle, and what it calls for each connection. */

@@ -1,11 +1,6 @@
 /** Derives `docs/configuration.md` from the table of settings. */
-import {
-  databaseSettings,
-  peerSettings,
-  type Setting,
-  settingGroups,
-  userSettings,
-} from '../../src/config/settings.ts';
+import type { Setting } from '../../src/config/setting.ts';
+import { databaseSettings, peerSettings, settingGroups, userSettings } from '../../src/config/settings.ts';
 import { defaultInYaml } from './setting-text.ts';
 
 const HEAD = `\

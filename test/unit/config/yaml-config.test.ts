@@ -96,6 +96,7 @@ users:
     expect(config.fallbackDatabase).toMatchObject({ name: '*', hosts: ['e'] });
     expect(config.users.get('alice')).toEqual({
       name: 'alice',
+      password: null,
       poolMode: 'session',
       poolSize: null,
       reservePoolSize: null,
@@ -221,8 +222,8 @@ pools: {}
       '2:24: bad value for "pool_mode": expected one of session, transaction, statement, found a list',
     ],
     [
-      'max_packet_size: 2147483647',
-      '2:30: bad value for "max_packet_size": expected bytes or a number with B, kB, MB or GB (64kB, 1MB), from 1024 to 1073741823 bytes, found 2147483647',
+      'max_packet_size: 2147483648',
+      '2:30: bad value for "max_packet_size": expected bytes or a number with B, kB, MB or GB (64kB, 1MB), from 1024 to 2147483647 bytes, found 2147483648',
     ],
     ['"a\\nb": 1', '2:13: unknown setting "a\\nb"'],
     ['<<: {pool_mode: session}', '2:13: YAML merge keys ("<<") are not supported'],
@@ -310,7 +311,7 @@ pools: {}
   it('of PgBouncer’s own format', () => {
     const ini = '; comment\n[databases]\napp = host=a\n[pgbouncer]\n';
     expect(problemsOf(() => parseYamlConfig(ini, 'p.ini'))).toEqual([
-      "p.ini: this is PgBouncer's .ini format, which is not supported yet; write it in YAML",
+      "p.ini: this is PgBouncer's .ini format; give it a name that ends in .ini",
     ]);
   });
 
