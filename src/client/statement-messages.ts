@@ -141,9 +141,10 @@ export class StatementMessages {
       return bodyAt - HEADER_BYTES;
     }
     const { statement } = this.#named;
+    const isFirst = code === type.BIND && server.status === type.STATUS_IDLE && server.ledger.standsBeforeBatch;
     const prepared = this.#prepared(server, statement);
     if (code === type.BIND) this.#traffic.binds++;
-    server.admit(code, TO_CLIENT, prepared);
+    server.admit(code, TO_CLIENT, isFirst ? server.batch.begin(prepared, bodyAt - HEADER_BYTES) : prepared);
     const name = statement.nameBytes;
     server.requests.queueHeader(code, 4 + bodyLength + name.length - (this.#nameEnd + 1 - this.#nameAt));
     server.requests.queue(buffer, bodyAt, this.#nameAt);
@@ -176,6 +177,11 @@ export class StatementMessages {
   /** A simple Query with `peek` is about to be forwarded. */
   onQuery(peek: StatementPeek): void {
     if (peek.mayDeallocate) this.#barrier = true;
+  }
+
+  /** Whether nothing that is on its way keeps what is sent now from being judged at once. */
+  get isCertain(): boolean {
+    return !this.#barrier;
   }
 
   #plain(code: number): Verdict {

@@ -64,6 +64,8 @@ export class ReplyLedger {
   /** Queries and Executes that are not answered: each may turn out to be a COPY. */
   #openersOwed = 0;
   #batchOpen = false;
+  /** A Bind, Describe or Execute was sent since the last Sync, Query or FunctionCall. */
+  #batchReads = false;
   #skippingToSync = false;
   #copyIn = false;
   #copyBoth = false;
@@ -99,6 +101,11 @@ export class ReplyLedger {
   /** An extended message was sent since the last Sync, Query or FunctionCall, so the session is not at a boundary. */
   get batchOpen(): boolean {
     return this.#batchOpen;
+  }
+
+  /** Nothing is on its way but what prepares or closes: what is sent now is the first of its batch that runs or reads anything. */
+  get standsBeforeBatch(): boolean {
+    return this.#readyOwed === 0 && !this.#batchReads;
   }
 
   /** The server drops everything but a Sync, and none was sent yet. */
@@ -194,6 +201,17 @@ export class ReplyLedger {
     this.#collectDue();
   }
 
+  /**
+   * An error has come that the client will not hear of. If nothing more is owed than the ReadyForQuery of its batch, that is
+   * nobody's from now on; returns whether it is so.
+   */
+  withdrawReady(): boolean {
+    const ready = SYNC | (TO_CLIENT << DESTINATION_SHIFT) | ONE;
+    if (this.#batchOpen || this.#entries !== 1 || this.#ring[this.#head] !== ready) return false;
+    this.#ring[this.#head] = SYNC | (TO_NOBODY << DESTINATION_SHIFT) | ONE;
+    return true;
+  }
+
   /** The types of our own replies that are due, in order. */
   takeDue(): readonly number[] {
     const due = this.#due;
@@ -279,8 +297,10 @@ export class ReplyLedger {
       this.#readyOwed++;
       this.#batch++;
       this.#batchOpen = false;
+      this.#batchReads = false;
     } else {
       this.#batchOpen = true;
+      if (kind >= BIND && kind <= EXECUTE) this.#batchReads = true;
     }
     if (kind === QUERY || kind === EXECUTE) this.#openersOwed++;
     return FORWARD;
@@ -402,7 +422,10 @@ export class ReplyLedger {
     this.#head = 0;
     this.#entries = entries.length;
     // The Sync that seemed to end the batch did not.
-    if (kind === EXECUTE && this.#readyOwed === 0) this.#batchOpen = true;
+    if (kind === EXECUTE && this.#readyOwed === 0) {
+      this.#batchOpen = true;
+      this.#batchReads = true;
+    }
   }
 
   /** The first entry failed: of what follows it, the server looks at nothing before the next Sync. */

@@ -20,6 +20,7 @@ import {
 import * as type from '../protocol/message-type.ts';
 import { CLOSE_COMPLETE_MESSAGE, message, PARSE_COMPLETE_MESSAGE } from '../protocol/server-messages.ts';
 import { POOLED_NAME_PREFIX } from './pooled-statement.ts';
+import { isPlanChange } from './prepared-statement.ts';
 import { ERROR_TO_CLIENT, NOT_OWED, SUBSTITUTE, TO_NOBODY } from './reply-ledger.ts';
 import type { ServerConnection } from './server-connection.ts';
 import { isTagOfInterest, TAG_BYTES } from './session-dirt.ts';
@@ -219,8 +220,11 @@ export class ServerReplies implements MessageHandler {
       return this.#clientHears ? FORWARD : this.#break('fatal_error');
     }
     if (destination === NOT_OWED) return this.#break('out_of_sync');
+    // Taken in any case: it is for this error only.
+    const batch = isPlanChange(fields) ? this.#server.batch.take() : null;
     if (destination === TO_NOBODY) this.ownError = fields;
     if (destination === TO_NOBODY || !this.#clientHears) return SKIP;
+    if (batch !== null && holder!.onServerPlanChanged(batch)) return SKIP;
     if (destination !== SUBSTITUTE) return this.#forwardError(fields.message, buffer, bodyAt, bodyEnd);
     const refusal = this.#refusals.get(ordinal);
     this.#refusals.delete(ordinal);
