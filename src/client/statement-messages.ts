@@ -16,7 +16,7 @@ import { isWorthPeeking, NOTHING, PEEK_BYTES, peekStatement, type StatementPeek 
 import type { ReplyNote } from '../server/note-queue.ts';
 import { type PooledStatement, parseMessage } from '../server/pooled-statement.ts';
 import type { PreparedStatement } from '../server/prepared-statement.ts';
-import { ERROR_TO_CLIENT, TO_CLIENT } from '../server/reply-ledger.ts';
+import { ERROR_TO_CLIENT, TO_CLIENT } from '../server/reply-entry.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { TrafficCounters } from '../server/traffic-counters.ts';
 import { UnnamedNote } from '../server/unnamed-note.ts';
@@ -324,8 +324,9 @@ export class StatementMessages {
       const peek = name === '' ? this.#unnamedPeek : (named?.statement.peek ?? NOTHING);
       const refusal = this.#host.refusalOf(peek);
       if (refusal !== null) return this.#host.refuse(refusal);
-      // What a named portal will run is not remembered: nothing is known of it.
+      // What a named portal will run is not remembered: it may be run at any time.
       if (this.#isUnnamedPortal) this.#boundPeek = peek;
+      else if (peek.makes === 'temporary') server.dirt.suspectTemporary();
     }
     if (name === '') return this.#onUseOfUnnamed(code, server);
     if (this.#isUncertain(server)) return this.#host.holdUntilAnswered(code);
