@@ -56,7 +56,10 @@ function stampOf(path: string): string {
 }
 
 function linesOf(users: Iterable<UserConfig>): string {
-  const quote = (text: string): string => `"${text.replaceAll('"', '""')}"`;
   const withPassword = [...users].flatMap(({ name, password }) => (password === null ? [] : [{ name, password }]));
   return withPassword.map(({ name, password }) => `${quote(name)} ${quote(password)}`).join('\n');
+}
+
+function quote(text: string): string {
+  return `"${text.replaceAll('"', '""')}"`;
 }

@@ -6,7 +6,16 @@
 import { type ErrorReport, errors } from '../base/errors.ts';
 import type { Wire } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
-import { DROP, FORWARD, HOLD, type MessageHandler, MORE, SKIP, type Verdict } from '../protocol/message-framer.ts';
+import {
+  DROP,
+  FORWARD,
+  HOLD,
+  MessageFramer,
+  type MessageHandler,
+  MORE,
+  SKIP,
+  type Verdict,
+} from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
 import { commandComplete, errorResponse, readyForQuery } from '../protocol/server-messages.ts';
 import { isWorthPeeking, NOTHING, PEEK_BYTES, peekStatement, type StatementPeek } from '../protocol/statement-peek.ts';
@@ -114,6 +123,23 @@ export class ClientRequests implements MessageHandler, StatementHost {
   /** The message that waits for a server is answered with `report` instead. */
   refuseWaiting(report: ErrorReport): void {
     this.#refuseNext = report;
+  }
+
+  /** The client's bytes have been judged from `buffer[from]` up to `to`. */
+  judged(buffer: Buffer, from: number, to: number): void {
+    if (this.#statementMessages !== null) this.server?.batch.keep(buffer, from, to);
+  }
+
+  /**
+   * The server has refused `batch` before anything of it ran (see `RepeatableBatch`). If nothing was sent behind it, it is
+   * judged and sent again, and the server's answer to the first time is nobody's. This is the one thing that is ever sent
+   * twice (`docs/prepared-statements.md`). Returns whether it was.
+   */
+  repeat(server: ServerConnection, batch: Buffer): boolean {
+    if (this.#statementMessages?.isCertain !== true || !server.ledger.withdrawReady()) return false;
+    new MessageFramer(this, this.#pool.globals.maxPacketSizeBytes).feed(batch, 0, batch.length);
+    server.requests.sendQueued();
+    return true;
   }
 
   // MessageHandler

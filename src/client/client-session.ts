@@ -107,6 +107,7 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
 
   onBytes(buffer: Buffer, start: number, end: number): number {
     const used = this.#framer.feed(buffer, start, end);
+    this.#requests.judged(buffer, start, used);
     this.#afterFeed();
     return used;
   }
@@ -314,6 +315,10 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
 
   onServerRefused(report: ErrorReport): void {
     this.#wire.reply(errorResponse(report));
+  }
+
+  onServerPlanChanged(batch: Buffer): boolean {
+    return this.#server !== null && this.#requests.repeat(this.#server, batch);
   }
 
   onServerLost(loss: ServerLoss): void {

@@ -211,6 +211,10 @@ export class ReplicationSession implements Client, WireReader, MessageHandler, S
 
   onServerRefused(): void {}
 
+  onServerPlanChanged(): boolean {
+    return false;
+  }
+
   onServerLost(loss: ServerLoss): void {
     if (this.#leavingSinceMs > 0) {
       this.close('terminated', null);

@@ -8,8 +8,8 @@ import type { Pool } from '../pool/pool.ts';
 import type { Verdict } from '../protocol/message-framer.ts';
 import { noticeResponse } from '../protocol/server-messages.ts';
 import type { SessionState, StatementPeek } from '../protocol/statement-peek.ts';
-import type { ReplyNote } from '../server/note-queue.ts';
-import { TO_CLIENT } from '../server/reply-ledger.ts';
+import { ExcusedTags } from '../server/excused-tags.ts';
+import { TO_CLIENT } from '../server/reply-entry.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 
 /** How people call what a session keeps. */
@@ -21,9 +21,6 @@ const STATE_WORDS: Readonly<Record<SessionState, string>> = {
   temporary: 'a temporary table',
   library: 'LOAD',
 };
-
-/** Marks a command whose tag says more than it does. */
-const HARMLESS: ReplyNote = { answered: () => {}, failed: () => {}, skipped: () => {} };
 
 export class SessionEffects {
   readonly #pool: Pool;
@@ -37,7 +34,7 @@ export class SessionEffects {
   /** Why a statement with `peek` is not allowed at all; null if it is. */
   refusalOf(peek: StatementPeek): ErrorReport | null {
     if (this.#pool.globals.serverDirtyPolicy !== 'error' || this.#ownsServer) return null;
-    const state = peek.makes ?? (peek.sets === null || this.#follows(peek.sets) ? null : 'settings');
+    const state = this.#excused(peek) < peek.begins.length ? 'settings' : peek.makes;
     return state === null ? null : errors.sessionStateRefused(STATE_WORDS[state]);
   }
 
@@ -45,8 +42,8 @@ export class SessionEffects {
   admit(server: ServerConnection, code: number, peek: StatementPeek): Verdict {
     // No command tag tells of those.
     if (peek.makes === 'temporary') server.dirt.announceTemporary();
-    const isHarmless = peek.isHarmless || (peek.sets !== null && this.#follows(peek.sets));
-    return server.admit(code, TO_CLIENT, isHarmless ? HARMLESS : null);
+    const excused = this.#excused(peek);
+    return server.admit(code, TO_CLIENT, excused === 0 ? null : new ExcusedTags(excused));
   }
 
   /** The client has left `state` in a session. Whether a `warning` is due. */
@@ -66,6 +63,12 @@ export class SessionEffects {
 
   get #ownsServer(): boolean {
     return this.#pool.settings.poolMode === 'session';
+  }
+
+  /** How many of the statements that a text begins with leave nothing behind. */
+  #excused({ begins }: StatementPeek): number {
+    const count = begins.findIndex((parameter) => parameter !== null && !this.#follows(parameter));
+    return count === -1 ? begins.length : count;
   }
 
   /** Whether the parameter follows the client from server to server. */

@@ -18,7 +18,9 @@ import type { Lease } from './lease.ts';
 import type { ReplyNote } from './note-queue.ts';
 import type { ParameterTable } from './parameter-table.ts';
 import { PreparedStatements } from './prepared-statements.ts';
-import { type Destination, ReplyLedger, TO_CLIENT, TO_NOBODY } from './reply-ledger.ts';
+import { RepeatableBatch } from './repeatable-batch.ts';
+import { type Destination, TO_CLIENT, TO_NOBODY } from './reply-entry.ts';
+import { ReplyLedger } from './reply-ledger.ts';
 import type { ServerFailure, ServerHolder, ServerOwner } from './server-holder.ts';
 import { type LoginListener, type LoginResult, type ServerCredentials, ServerLogin } from './server-login.ts';
 import { ServerParameters } from './server-parameters.ts';
@@ -66,6 +68,8 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   readonly prepared: PreparedStatements;
   /** What clients have left in its session. */
   readonly dirt = new SessionDirt();
+  /** What its client has sent of the batch that is under way. */
+  readonly batch = new RepeatableBatch();
   readonly parameters: ServerParameters;
   /** Everything that was reported at login, in the server's spelling. */
   reported: ReadonlyMap<string, string> = new Map();
@@ -340,6 +344,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   #dropHolder(): void {
     this.#holder = null;
     this.#replies.forgetHolder();
+    this.batch.drop();
     // The rest of a message of the holder's is nobody's.
     this.#framer.skipRest();
     if (this.ledger.hasDue) this.ledger.takeDue();
@@ -429,6 +434,8 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
 
   #sendOwn(sql: string, done: OwnQueryDone): void {
     this.#own = done;
+    // A ReadyForQuery that was nobody's may have come in a chunk after which something else had to happen.
+    this.#replies.ownAnswered = false;
     this.#replies.ownError = null;
     this.ledger.admit(type.QUERY, TO_NOBODY);
     this.times.asked();

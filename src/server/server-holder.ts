@@ -53,6 +53,11 @@ export interface ServerHolder {
   onServerDrain(): void;
   /** The error that the pooler forced on the server has come: the holder sends `report` in its place. */
   onServerRefused(report: ErrorReport): void;
+  /**
+   * The first Bind of `batch`, which is what the holder has sent, was refused because the result of its statement has
+   * changed. Returns whether the holder has sent it again: then nobody hears the error.
+   */
+  onServerPlanChanged(batch: Buffer): boolean;
   onServerLost(loss: ServerLoss): void;
   /** The server is to be closed as soon as the holder gives it back. */
   onServerOutdated(): void;
