@@ -2,16 +2,19 @@
 /** The program: arguments, signals, exit codes. Everything else is `pooler.ts`. */
 import { setFlagsFromString } from 'node:v8';
 import { createLogger } from './base/logger.ts';
+import { checkFile } from './check-command.ts';
+import { parseCommandLine, type RunOptions, USAGE } from './command-line.ts';
+import type { Config } from './config/config.ts';
 import { ConfigError } from './config/config-error.ts';
+import { configFromEnvironment } from './config/environment-config.ts';
+import { settingFromCommandLine, settingsFromEnvironment } from './config/given-settings.ts';
+import { loadConfig } from './config/load-config.ts';
+import { writeYaml } from './config/write-yaml.ts';
+import { isInBackground, reportFromBackground, runInBackground } from './daemon.ts';
 import { type Demo, demoBanner, startDemo } from './demo.ts';
 import { EmbeddedPostgresError } from './embedded-postgres-install.ts';
 import { NodeEnvironment } from './net/node-environment.ts';
-import { createPooler, type Pooler } from './pooler.ts';
-
-const USAGE = `usage: tsbouncer [CONFIG]
-
-CONFIG is a YAML file (see pgbouncer.example.yaml). Without one, tsbouncer starts a PostgreSQL of its own to try it on.
-`;
+import { createPooler, type Pooler, startPooler, VERSION } from './pooler.ts';
 
 /**
  * V8 answers a burst of logins with a larger young generation and never gives it back: 3 KB for each of 8,000 idle
@@ -20,18 +23,65 @@ CONFIG is a YAML file (see pgbouncer.example.yaml). Without one, tsbouncer start
 setFlagsFromString('--semi-space-growth-factor=1');
 
 async function main(args: readonly string[]): Promise<void> {
-  if (args.includes('--help') || args.includes('-h')) {
-    process.stdout.write(USAGE);
+  const line = parseCommandLine(args);
+  switch (line.command) {
+    case 'help':
+      process.stdout.write(USAGE);
+      return;
+    case 'version':
+      process.stdout.write(
+        `tsbouncer ${VERSION}\nNode.js ${process.versions.node}\nOpenSSL ${process.versions.openssl}\n`,
+      );
+      return;
+    case 'wrong':
+      process.stderr.write(`tsbouncer: ${line.problem}\n\n${USAGE}`);
+      process.exitCode = 2;
+      return;
+    case 'convert':
+      convert(line.path);
+      return;
+    case 'check': {
+      const { lines, isFine } = await checkFile(line.path);
+      process.stdout.write(`${lines.join('\n')}\n`);
+      process.exitCode = isFine ? 0 : 1;
+      return;
+    }
+    case 'run':
+      await run(line, args);
+  }
+}
+
+function convert(path: string): void {
+  const { text, hasSecrets } = writeYaml(loadConfig(path), path);
+  if (hasSecrets) process.stderr.write('tsbouncer: the YAML holds passwords, as the file does: keep it as secret\n');
+  process.stdout.write(text);
+}
+
+async function run(options: RunOptions, args: readonly string[]): Promise<void> {
+  const { path, quiet, verbose, user } = options;
+  const given = [...settingsFromEnvironment(process.env)];
+  if (verbose > 0) given.push(settingFromCommandLine('-v', 'verbose', String(verbose)));
+  if (user !== null) given.push(settingFromCommandLine('-u', 'user', user));
+  const config = path === null ? configFromEnvironment(process.env, given) : loadConfig(path, { given });
+  if (options.daemon && !isInBackground()) {
+    const problem = daemonProblem(config) ?? (await runInBackground(process.argv[1]!, args));
+    if (problem === null) return;
+    process.stderr.write(`tsbouncer: ${problem}\n`);
+    process.exitCode = 1;
     return;
   }
-  if (args.length > 1 || args[0]?.startsWith('-') === true) {
-    process.stderr.write(USAGE);
-    process.exitCode = 2;
-    return;
-  }
-  const [path] = args;
-  if (path === undefined) await runDemo();
-  else handleSignals(await createPooler(path), null);
+  if (config === null) await runDemo();
+  else handleSignals(await startPooler(config, { quiet: quiet || options.daemon }), null);
+  if (isInBackground()) await reportFromBackground(null);
+}
+
+/** As in PgBouncer: whoever is in the background is found by its pid, and heard by its log. */
+function daemonProblem(config: Config | null): string | null {
+  if (config === null) return '-d needs a CONFIG, DATABASE_URL or PGHOST';
+  const settings = new Map<string, unknown>(Object.entries(config.settings));
+  if ((settings.get('pidfile') ?? null) === null) return '-d needs the setting pidfile';
+  const hasLog = (settings.get('logfile') ?? null) !== null || settings.get('syslog') === true;
+  return hasLog ? null : '-d needs one of the settings logfile and syslog';
 }
 
 async function runDemo(): Promise<void> {
@@ -76,7 +126,9 @@ function explain(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-main(process.argv.slice(2)).catch((error: unknown) => {
-  process.stderr.write(`tsbouncer: ${explain(error)}\n`);
+main(process.argv.slice(2)).catch(async (error: unknown) => {
+  const words = explain(error);
+  if (isInBackground()) await reportFromBackground(words);
+  else process.stderr.write(`tsbouncer: ${words}\n`);
   process.exit(1);
 });

@@ -9,13 +9,15 @@ import { loadAuthPolicy } from './auth/load-auth-policy.ts';
 import { parseUserList, type UserList } from './auth/user-list.ts';
 import type { Environment, Timer } from './base/environment.ts';
 import { errors } from './base/errors.ts';
-import { createLogger, type Logger } from './base/logger.ts';
+import { createLogger, type Logger, type LogLevel } from './base/logger.ts';
 import { ClientLogin, type LoginContext } from './client/client-login.ts';
 import { ClientRegistry } from './client/client-registry.ts';
 import { takeSnapshot } from './client/client-snapshot.ts';
-import type { Config } from './config/config.ts';
+import { type Row, ServerQuestion } from './client/server-question.ts';
+import type { Config, DatabaseConfig } from './config/config.ts';
 import { formatProblem } from './config/config-error.ts';
 import { configFromObject, loadConfig } from './config/load-config.ts';
+import type { Settings } from './config/settings.ts';
 import { descriptorLimit, reportDescriptorLimit } from './descriptor-limit.ts';
 import { EventLoopLag } from './metrics/event-loop-lag.ts';
 import { MetricsServer } from './metrics/metrics-server.ts';
@@ -43,6 +45,8 @@ export interface PoolerAddress {
 /** What tests and `main.ts` may replace; everybody else leaves it alone. */
 export interface PoolerOverrides {
   readonly log?: Logger;
+  /** Log nothing to standard output. */
+  readonly quiet?: boolean;
   /** Write to sockets directly, past Node's streams (default: where this Node can). */
   readonly directIo?: boolean;
   /** Overwrite each chunk of bytes after its callback. */
@@ -52,7 +56,7 @@ export interface PoolerOverrides {
 }
 
 /** Of this package. */
-const VERSION: string = (createRequire(import.meta.url)('../package.json') as { version: string }).version;
+export const VERSION: string = (createRequire(import.meta.url)('../package.json') as { version: string }).version;
 
 /** How often a shutdown looks whether it is done. */
 const SETTLE_CHECK_MS = 10;
@@ -63,7 +67,12 @@ const SETTLE_CHECK_MS = 10;
  * running.
  */
 export async function createPooler(config: object | string, overrides: PoolerOverrides = {}): Promise<Pooler> {
-  const pooler = new Pooler(typeof config === 'string' ? loadConfig(config) : configFromObject(config), overrides);
+  return startPooler(typeof config === 'string' ? loadConfig(config) : configFromObject(config), overrides);
+}
+
+/** See `createPooler`. */
+export async function startPooler(config: Config, overrides: PoolerOverrides = {}): Promise<Pooler> {
+  const pooler = new Pooler(config, overrides);
   await pooler.start();
   return pooler;
 }
@@ -95,7 +104,7 @@ export class Pooler {
   constructor(config: Config, overrides: PoolerOverrides) {
     const { settings } = config;
     this.config = config;
-    this.log = overrides.log ?? createLogger(settings.verbose > 0 ? 'debug' : settings.logLevel, settings.logFormat);
+    this.log = overrides.log ?? createLogger(logLevel(settings, overrides), settings.logFormat);
     this.#sockets = new SocketFactory({
       direct: overrides.directIo ?? true,
       poison: overrides.poisonReads ?? false,
@@ -167,6 +176,31 @@ export class Pooler {
   /** Where metrics are served; null while http_port is 0. */
   get metricsAddress(): PoolerAddress | null {
     return this.#metrics?.address ?? null;
+  }
+
+  /** Everybody whose secret is known beforehand. */
+  get userNames(): readonly string[] {
+    return [...this.#users.userNames()];
+  }
+
+  /**
+   * Asks PostgreSQL as `userName` (or the forced user) in `databaseName`, which `database` serves; nothing needs to be
+   * started. Rejects with words for the operator, or after `timeoutMs`.
+   */
+  async ask(
+    database: DatabaseConfig,
+    databaseName: string,
+    userName: string,
+    { sql, timeoutMs }: { readonly sql: string; readonly timeoutMs: number },
+  ): Promise<readonly Row[]> {
+    let timer: Timer | null = null;
+    try {
+      return await ServerQuestion.ask(this.#router.pool(database, databaseName, userName), sql, (giveUp) => {
+        timer = this.#environment.startTimer(timeoutMs, () => giveUp(`no answer within ${timeoutMs / 1000} s`));
+      });
+    } finally {
+      (timer as Timer | null)?.cancel();
+    }
   }
 
   /** The pooler in this moment, as plain data: all that console and metrics read. */
@@ -354,6 +388,11 @@ export class Pooler {
       check();
     });
   }
+}
+
+function logLevel({ verbose, logLevel: level }: Settings, { quiet = false }: PoolerOverrides): LogLevel {
+  if (quiet) return 'silent';
+  return verbose > 0 ? 'debug' : level;
 }
 
 /**
