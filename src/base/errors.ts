@@ -65,6 +65,11 @@ export const errors = {
       detail: `At most ${limit} connections may be logging in at a time.`,
       hint: 'Try again, or raise max_login_clients.',
     }),
+  tooManyFailedLogins: (limit: number) =>
+    fatal('53300', 'too many failed logins from this address (auth_failure_limit)', {
+      detail: `At most ${limit} logins may fail within a minute.`,
+      hint: 'Wait a minute, or raise auth_failure_limit.',
+    }),
   queryWaitTimeout: (waitedMs: number, detail: string) =>
     fatal('53300', 'query_wait_timeout', {
       detail: `No server connection became free within ${(waitedMs / 1000).toFixed(1)} s. ${detail}`,

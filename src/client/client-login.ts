@@ -3,14 +3,14 @@
  * parameters of a real server. Who the client is gets fixed by its first startup packet. Before a password is proven,
  * nothing that it is told depends on whether a user, a database or a secret exists.
  */
-
 import type { AuthPolicy } from '../auth/auth-policy.ts';
-import { type AuthenticationRequest, type AuthenticationStep, Authenticator } from '../auth/authenticator.ts';
+import { type AuthenticationStep, Authenticator } from '../auth/authenticator.ts';
+import { channelBindingOf } from '../auth/channel-binding.ts';
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import { MAX_AUTHENTICATION_MESSAGE_BYTES } from '../auth/password-message.ts';
 import type { SecretSource } from '../auth/secret-source.ts';
 import type { ClientCloseReason } from '../base/close-reason.ts';
-import type { Environment } from '../base/environment.ts';
+import type { Environment, Timer } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
 import type { LinkedList } from '../base/linked-list.ts';
 import type { Logger } from '../base/logger.ts';
@@ -29,6 +29,7 @@ import * as message from '../protocol/server-messages.ts';
 import { parseStartupPacket, type StartupPacket, startupPacketLength } from '../protocol/startup-packet.ts';
 import type { StatementRegistry } from '../server/statement-registry.ts';
 import type { Setting } from './adjustment.ts';
+import { authenticationMessage } from './authentication-message.ts';
 import type { ClientIdentity } from './client.ts';
 import { ClientParameters } from './client-parameters.ts';
 import type { ClientRegistry, Login } from './client-registry.ts';
@@ -69,15 +70,6 @@ const MAX_USER_BYTES = 127;
 
 const NO = Buffer.from('N');
 
-const AUTHENTICATION_CODES: Readonly<Record<AuthenticationRequest['type'], number>> = {
-  ok: 0,
-  cleartext: 3,
-  md5: 5,
-  sasl: 10,
-  saslContinue: 11,
-  saslFinal: 12,
-};
-
 export class ClientLogin implements WireReader, Login, LoginWaiter {
   list: LinkedList<Login> | null = null;
   previous: Login | null = null;
@@ -88,6 +80,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   readonly #wire: Wire;
   #state: LoginState = 'startup';
   #isSilent = true;
+  #owesSinceMs: number;
   #sslAsked = false;
   #gssencAsked = false;
   #identity: ClientIdentity | null = null;
@@ -97,6 +90,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #minor = 0;
   #isReplication = false;
   #authenticator: Authenticator | null = null;
+  /** The login is refused, but does not know yet. */
+  #delayedAnswer: Timer | null = null;
   /** What proves to the client that it is in; it is sent together with what follows. */
   #acceptance: Buffer[] = [];
   #pool: Pool | null = null;
@@ -105,6 +100,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   private constructor(context: LoginContext, connect: (handler: TransportHandler) => Transport) {
     this.#context = context;
     this.acceptedAtMs = context.environment.now();
+    this.#owesSinceMs = this.acceptedAtMs;
     this.#wire = new Wire(this, connect);
   }
 
@@ -116,7 +112,11 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   }
 
   get isSilent(): boolean {
-    return this.#isSilent;
+    return this.#isSilent || this.#delayedAnswer !== null;
+  }
+
+  get owesSinceMs(): number | null {
+    return this.#state === 'waiting' ? null : this.#owesSinceMs;
   }
 
   // WireReader
@@ -162,8 +162,13 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.#refuse(serverDown ? errors.clientLoginTimeoutServerDown() : errors.clientLoginTimeout(), 'login_timeout');
   }
 
-  onEvicted(): void {
+  onEvicted(report: ErrorReport): void {
     this.#end();
+    // Who has said nothing hears nothing; and nobody is waited for.
+    if (!this.#isSilent) {
+      this.#context.registry.countRefused(report);
+      this.#wire.send(message.errorResponse(report));
+    }
     this.#wire.destroy();
   }
 
@@ -245,6 +250,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     if (Buffer.byteLength(user) > MAX_USER_BYTES || Buffer.byteLength(database) > MAX_DATABASE_BYTES) {
       return this.#refuse(errors.invalidStartupPacket('name too long'), 'startup_refused');
     }
+    const { registry, environment, config } = this.#context;
+    if (registry.failedLogins.isBarred(this.#wire.remoteAddress, environment.now())) {
+      return this.#refuse(errors.tooManyFailedLogins(config.settings.authFailureLimit), 'limit_reached');
+    }
     this.#identity = Object.freeze({ user, database });
     this.#isReplication = replication;
     this.#packet = parameters;
@@ -275,6 +284,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
       userName: user,
       scramIterations: config.settings.scramIterations,
       source: secrets,
+      channelBinding: channelBindingOf(this.#wire.security),
       keys,
       environment,
       onStep: (step) => this.#onStep(step),
@@ -309,6 +319,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
       case 'continue':
         this.#wire.send(authenticationMessage(step.request));
         this.#state = 'authenticating';
+        this.#owesSinceMs = this.#context.environment.now();
         this.#wire.release();
         return;
       case 'accepted':
@@ -316,7 +327,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
         return this.#admit();
       case 'refused':
         this.#log('info', { cause: step.reason }, 'login refused');
-        return this.#refuse(errors.authenticationFailed(), 'authentication_failed');
+        return this.#refuseLater();
       case 'failed':
         this.#log('error', { error: String(step.error) }, 'authentication could not be carried out');
         return this.#refuse(errors.authenticationFailed(), 'authentication_failed');
@@ -408,6 +419,15 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     pool.dedicated.request(client);
   }
 
+  /** What the client said proves nothing. Whoever says such things again and again is made to wait for the answer. */
+  #refuseLater(): void {
+    const { environment, registry } = this.#context;
+    const refuse = (): void => this.#refuse(errors.authenticationFailed(), 'authentication_failed');
+    const delayMs = registry.failedLogins.add(this.#wire.remoteAddress, environment.now());
+    if (delayMs === 0) refuse();
+    else this.#delayedAnswer = environment.startTimer(delayMs, refuse);
+  }
+
   /** Ends the login with an error. Nothing that comes afterwards is looked at. */
   #refuse(report: ErrorReport, reason: ClientCloseReason): void {
     if (this.#state === 'over') return;
@@ -423,6 +443,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     if (this.#state === 'over') return;
     this.#state = 'over';
     this.#context.registry.endLogin(this);
+    this.#authenticator?.abandon();
+    this.#delayedAnswer?.cancel();
     this.#pool?.stopAwaiting(this);
   }
 
@@ -435,22 +457,6 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #log(level: 'info' | 'error', fields: object, text: string): void {
     const client = `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
     this.#context.log[level]({ client, ...this.#identity, ...fields }, text);
-  }
-}
-
-function authenticationMessage(request: AuthenticationRequest): Buffer {
-  const code = AUTHENTICATION_CODES[request.type];
-  switch (request.type) {
-    case 'ok':
-    case 'cleartext':
-      return message.authenticationRequest(code);
-    case 'md5':
-      return message.authenticationRequest(code, request.salt);
-    case 'sasl':
-      return message.authenticationRequest(code, message.saslMechanisms(request.mechanisms));
-    case 'saslContinue':
-    case 'saslFinal':
-      return message.authenticationRequest(code, request.data);
   }
 }
 

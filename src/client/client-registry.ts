@@ -11,17 +11,23 @@ import type { PoolSettings } from '../config/pool-settings.ts';
 import type { Settings } from '../config/settings.ts';
 import { CancelKeys } from './cancel-keys.ts';
 import type { Client, ClientListener } from './client.ts';
+import { FailedLogins } from './failed-logins.ts';
 
 /** A connection that is not yet a client. */
 export interface Login extends Listed<Login> {
   readonly acceptedAtMs: number;
-  /** Nothing has come from it that would show good will. */
+  /** Nothing has come from it that would show good will, or what came was wrong. */
   readonly isSilent: boolean;
+  /** Since when it owes us something: its startup packet, an answer. Null while we owe it one. */
+  readonly owesSinceMs: number | null;
   onLoginTimeout(): void;
   /** Another one needs its slot. */
-  onEvicted(): void;
+  onEvicted(report: ErrorReport): void;
   onShutdown(report: ErrorReport): void;
 }
+
+/** For so long nobody who is logging in has to fear that another one takes its place. */
+const LOGIN_GRACE_MS = 1000;
 
 /** A client's place in the order of idleness. Only made where client_idle_timeout is set. */
 interface IdleEntry extends Listed<IdleEntry> {
@@ -31,6 +37,7 @@ interface IdleEntry extends Listed<IdleEntry> {
 
 export class ClientRegistry implements ClientListener {
   readonly cancelKeys: CancelKeys<Client>;
+  readonly failedLogins: FailedLogins;
   /** Connections whose identity is not proven. They have slots of their own. */
   readonly logins = new LinkedList<Login>();
   /** Proven ones that wait for the parameters of their pool's first server. They count as clients. */
@@ -58,16 +65,21 @@ export class ClientRegistry implements ClientListener {
     this.#settings = settings;
     this.#log = log;
     this.cancelKeys = new CancelKeys(environment);
+    this.failedLogins = new FailedLogins(settings);
   }
 
-  /** A connection was accepted. In a full house the oldest that has said nothing makes room; else the newcomer hears why not. */
+  /**
+   * A connection was accepted. In a full house one makes room that will hardly become a client; if there is none, the
+   * newcomer hears why not.
+   */
   admitLogin(login: Login): ErrorReport | null {
     this.sockets++;
     const limit = this.#loginLimit();
     if (this.logins.size >= limit) {
-      const oldest = this.#oldestSilent();
-      if (oldest === null) return errors.tooManyLogins(limit);
-      oldest.onEvicted();
+      const report = errors.tooManyLogins(limit);
+      const evicted = this.#leastHopeful();
+      if (evicted === null) return report;
+      evicted.onEvicted(report);
     }
     this.logins.push(login);
     return null;
@@ -184,8 +196,13 @@ export class ClientRegistry implements ClientListener {
     return maxLoginClients > 0 ? maxLoginClients : Math.max(1, Math.ceil(maxClientConn / 2));
   }
 
-  #oldestSilent(): Login | null {
+  /** The oldest that is silent; else the oldest that began to speak, was asked, and takes its time. */
+  #leastHopeful(): Login | null {
     for (const login of this.logins) if (login.isSilent) return login;
+    const nowMs = this.#environment.now();
+    for (const login of this.logins) {
+      if (login.owesSinceMs !== null && nowMs - login.owesSinceMs >= LOGIN_GRACE_MS) return login;
+    }
     return null;
   }
 }

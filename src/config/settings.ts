@@ -156,6 +156,12 @@ const authentication = [
   setting('scram_iterations', 'scramIterations', integer(1, 100_000), 4096).documented(
     'Iterations of the SCRAM secrets that are made from plain passwords; more cost more time at each login.',
   ),
+  setting('auth_failure_delay', 'authFailureDelayMs', duration(), SECOND).documented(
+    'Seconds that a refused login waits for its answer, from the sixth one of its address in a minute on; 0 is none.',
+  ),
+  setting('auth_failure_limit', 'authFailureLimit', count, 0).documented(
+    'Failed logins of one address in a minute after which it is refused until the minute is over; 0 means no limit.',
+  ),
   setting('login_notify_message', 'loginNotifyMessage', text(), '').documented(
     'Text of a notice that each client gets after its login; empty sends none.',
   ),
@@ -238,6 +244,14 @@ const servers = [
   ),
   setting('server_login_concurrency', 'serverLoginConcurrency', integer(1), 4).documented(
     'Logins to one PostgreSQL that may be in progress at a time.',
+  ),
+  setting(
+    'server_channel_binding',
+    'serverChannelBinding',
+    choice(['disable', 'prefer', 'require']),
+    'prefer',
+  ).documented(
+    'Whether SCRAM logins to servers are bound to their TLS connection: never, where the server offers it, or no login else.',
   ),
   setting('server_fast_close', 'serverFastClose', boolean, false).documented(
     'Closes outdated server connections in session mode after the transaction, and their clients with them.',

@@ -99,6 +99,7 @@ export class Router {
         user: userName,
         database: database.dbname ?? databaseName,
         secret: database.password === null ? secretOf(userName) : { kind: 'plain', password: database.password },
+        channelBinding: config.settings.serverChannelBinding,
         parameters: startupParameters(database),
       }),
     });

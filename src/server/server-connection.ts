@@ -8,6 +8,7 @@ import type { ServerCloseReason } from '../base/close-reason.ts';
 import type { Environment, SocketAddress } from '../base/environment.ts';
 import type { LinkedList, Listed } from '../base/linked-list.ts';
 import { WRITE_GONE, WRITE_LENT } from '../base/transport.ts';
+import type { TransportSecurity } from '../base/transport-security.ts';
 import { Wire, type WireReader } from '../net/wire.ts';
 import * as client from '../protocol/client-messages.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
@@ -133,6 +134,10 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
 
   get recovery(): ServerRecovery | null {
     return this.#recovery;
+  }
+
+  get security(): TransportSecurity | null {
+    return this.wire.security;
   }
 
   get isLoggingIn(): boolean {

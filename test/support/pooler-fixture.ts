@@ -90,6 +90,7 @@ export function configurationOf(options: PoolerOptions, database: string): objec
       auth_type: 'trust',
       auth_file: authFile(),
       max_client_conn: 1000,
+      auth_failure_delay: 0,
       ...(pool_size === undefined ? {} : { default_pool_size: pool_size }),
       ...settings,
     },

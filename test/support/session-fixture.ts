@@ -104,6 +104,8 @@ export class SessionBench {
       pgbouncer: {
         auth_type: 'trust',
         pool_mode: 'transaction',
+        // Time stands still.
+        auth_failure_delay: 0,
         ...(pool_size === undefined ? {} : { default_pool_size: pool_size }),
         ...settings,
       },
