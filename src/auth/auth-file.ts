@@ -40,6 +40,11 @@ export class AuthFile implements SecretSource {
     return this.#users.size;
   }
 
+  /** In the file's order. */
+  userNames(): Iterable<string> {
+    return this.#users.userNames();
+  }
+
   get usualKind(): Secret['kind'] {
     return this.#users.usualKind;
   }
@@ -56,7 +61,10 @@ function stampOf(path: string): string {
 }
 
 function linesOf(users: Iterable<UserConfig>): string {
-  const quote = (text: string): string => `"${text.replaceAll('"', '""')}"`;
   const withPassword = [...users].flatMap(({ name, password }) => (password === null ? [] : [{ name, password }]));
   return withPassword.map(({ name, password }) => `${quote(name)} ${quote(password)}`).join('\n');
+}
+
+function quote(text: string): string {
+  return `"${text.replaceAll('"', '""')}"`;
 }
