@@ -8,27 +8,29 @@ import { DerivedKeys } from './auth/derived-keys.ts';
 import { loadAuthPolicy } from './auth/load-auth-policy.ts';
 import type { Environment, Timer } from './base/environment.ts';
 import { errors } from './base/errors.ts';
-import type { Logger, LogLevel } from './base/logger.ts';
-import { ProcessLog } from './base/process-log.ts';
+import type { Logger } from './base/logger.ts';
+import { type LogSettings, ProcessLog } from './base/process-log.ts';
 import { ClientLogin, type LoginContext } from './client/client-login.ts';
 import { ClientRegistry } from './client/client-registry.ts';
 import { takeSnapshot } from './client/client-snapshot.ts';
-import type { Config } from './config/config.ts';
+import { type Row, ServerQuestion } from './client/server-question.ts';
+import type { Config, DatabaseConfig } from './config/config.ts';
 import { formatProblem } from './config/config-error.ts';
 import { configFromObject, loadConfig } from './config/load-config.ts';
 import type { Settings } from './config/settings.ts';
+import { ConfigWatch } from './config-watch.ts';
 import { descriptorLimit, reportDescriptorLimit } from './descriptor-limit.ts';
+import { Listeners, type PoolerAddress } from './listeners.ts';
 import { LiveConfig, type ReloadResult } from './live-config.ts';
 import { EventLoopLag } from './metrics/event-loop-lag.ts';
 import { MetricsServer } from './metrics/metrics-server.ts';
 import { ProcessValues } from './metrics/process-values.ts';
-import { Listener } from './net/listener.ts';
 import { NodeEnvironment } from './net/node-environment.ts';
 import { onlyUserOf } from './net/private-folder.ts';
 import { Resolver } from './net/resolver.ts';
 import type { SocketHandle } from './net/socket-binding.ts';
 import { SocketFactory } from './net/socket-factory.ts';
-import { UnixListener } from './net/unix-listener.ts';
+import { watchFolder } from './net/watch-folder.ts';
 import { Janitor } from './pool/janitor.ts';
 import { upkeep } from './pool/pool-upkeep.ts';
 import { ProcessBudget } from './pool/process-budget.ts';
@@ -37,26 +39,28 @@ import type { PoolerSnapshot } from './pool/snapshot.ts';
 import { StatsLog } from './pool/stats-log.ts';
 import { StatementRegistry } from './server/statement-registry.ts';
 
-export interface PoolerAddress {
-  readonly host: string;
-  readonly port: number;
-}
-
 /** What tests and `main.ts` may replace; everybody else leaves it alone. */
 export interface PoolerOverrides {
   readonly log?: Logger;
+  /** Log nothing to standard output. */
+  readonly quiet?: boolean;
   /** Write to sockets directly, past Node's streams (default: where this Node can). */
   readonly directIo?: boolean;
   /** Overwrite each chunk of bytes after its callback. */
   readonly poisonReads?: boolean;
   /** How a reload reads the configuration (default: the file that it came from). */
   readonly readConfig?: () => Config;
+  /** Descriptors of sockets to listen on, instead of what the configuration says. */
+  readonly sockets?: readonly number[];
+  /** Around each reload that `requestReload` has brought about. */
+  readonly onReloading?: () => Promise<void>;
+  readonly onReload?: () => void;
   /** Gets the real environment and returns the one to use. */
   readonly environment?: (real: Environment) => Environment;
 }
 
 /** Of this package. */
-const VERSION: string = (createRequire(import.meta.url)('../package.json') as { version: string }).version;
+export const VERSION: string = (createRequire(import.meta.url)('../package.json') as { version: string }).version;
 
 /** How often a shutdown looks whether it is done. */
 const SETTLE_CHECK_MS = 10;
@@ -67,7 +71,12 @@ const SETTLE_CHECK_MS = 10;
  * running.
  */
 export async function createPooler(config: object | string, overrides: PoolerOverrides = {}): Promise<Pooler> {
-  const pooler = new Pooler(typeof config === 'string' ? loadConfig(config) : configFromObject(config), overrides);
+  return startPooler(typeof config === 'string' ? loadConfig(config) : configFromObject(config), overrides);
+}
+
+/** See `createPooler`. */
+export async function startPooler(config: Config, overrides: PoolerOverrides = {}): Promise<Pooler> {
+  const pooler = new Pooler(config, overrides);
   await pooler.start();
   return pooler;
 }
@@ -77,6 +86,7 @@ export class Pooler {
   readonly #config: LiveConfig;
   /** Null if somebody else's is used. */
   readonly #ownLog: ProcessLog | null;
+  readonly #overrides: PoolerOverrides;
   readonly #environment: Environment;
   readonly #sockets: SocketFactory;
   readonly #resolver: Resolver;
@@ -85,8 +95,8 @@ export class Pooler {
   readonly #logins: LoginContext;
   readonly #janitor: Janitor;
   readonly #statsLog: StatsLog;
-  readonly #listeners: Listener[] = [];
-  #unixListener: UnixListener | null = null;
+  readonly #listeners: Listeners;
+  readonly #watch: ConfigWatch;
   readonly #users: AuthFile;
   readonly #budget: ProcessBudget;
   readonly #eventLoopLag: EventLoopLag;
@@ -95,12 +105,13 @@ export class Pooler {
   readonly #metrics: MetricsServer | null;
   #state: PoolerSnapshot['state'] = 'starting';
   #closing: Promise<void> | null = null;
-  #shutdownTimer: Timer | null = null;
+  #reloadTimer: Timer | null = null;
 
   /** Builds everything and opens nothing; see `createPooler`. */
   constructor(config: Config, overrides: PoolerOverrides) {
     const { settings } = config;
-    this.#ownLog = overrides.log === undefined ? new ProcessLog(logLevelOf(settings), settings.logFormat) : null;
+    this.#overrides = overrides;
+    this.#ownLog = overrides.log === undefined ? new ProcessLog(logSettings(settings, overrides)) : null;
     this.log = overrides.log ?? this.#ownLog!;
     const { path } = config;
     const read = overrides.readConfig ?? (path === null ? null : () => loadConfig(path));
@@ -114,6 +125,8 @@ export class Pooler {
     const real = new NodeEnvironment((address, handler) => this.#sockets.dial(address, handler));
     const environment = overrides.environment?.(real) ?? real;
     this.#environment = environment;
+    this.#listeners = new Listeners(this.log, (connection, unixPort) => this.#onConnection(connection, unixPort));
+    this.#watch = new ConfigWatch({ environment, watchFolder, onChange: () => this.requestReload() });
     const users = new AuthFile(this.log);
     users.prepare(config)();
     this.#users = users;
@@ -169,7 +182,7 @@ export class Pooler {
 
   /** Where it listens, in the order of listen_addr. */
   get addresses(): readonly PoolerAddress[] {
-    return this.#listeners.map((listener) => listener.address);
+    return this.#listeners.addresses;
   }
 
   /** The first of `addresses`. */
@@ -182,6 +195,31 @@ export class Pooler {
   /** Where metrics are served; null while http_port is 0. */
   get metricsAddress(): PoolerAddress | null {
     return this.#metrics?.address ?? null;
+  }
+
+  /** Everybody whose secret is known beforehand. */
+  get userNames(): readonly string[] {
+    return [...this.#users.userNames()];
+  }
+
+  /**
+   * Asks PostgreSQL as `userName` (or the forced user) in `databaseName`, which `database` serves; nothing needs to be
+   * started. Rejects with words for the operator, or after `timeoutMs`.
+   */
+  async ask(
+    database: DatabaseConfig,
+    databaseName: string,
+    userName: string,
+    { sql, timeoutMs }: { readonly sql: string; readonly timeoutMs: number },
+  ): Promise<readonly Row[]> {
+    let timer: Timer | null = null;
+    try {
+      return await ServerQuestion.ask(this.#router.pool(database, databaseName, userName), sql, (giveUp) => {
+        timer = this.#environment.startTimer(timeoutMs, () => giveUp(`no answer within ${timeoutMs / 1000} s`));
+      });
+    } finally {
+      (timer as Timer | null)?.cancel();
+    }
   }
 
   /** The pooler in this moment, as plain data: all that console and metrics read. */
@@ -205,7 +243,7 @@ export class Pooler {
     try {
       // First, so that a probe can see it start, and last to go, so that one can see it drain.
       await this.#metrics?.listen();
-      await this.#listen();
+      await this.#listeners.listen(this.config.settings, this.#overrides.sockets ?? []);
     } catch (error) {
       await this.close({ timeoutMs: 0 });
       throw error;
@@ -215,9 +253,8 @@ export class Pooler {
     if (this.#metrics !== null) this.#eventLoopLag.start();
     for (const warning of this.config.warnings) this.log.warn({}, formatProblem(warning));
     reportDescriptorLimit(this.config, this.log);
-    const addresses = this.addresses.map(({ host, port }) => `${host}:${port}`);
-    if (this.#unixListener !== null) addresses.push(this.#unixListener.path);
-    this.log.info({ addresses }, 'listening');
+    this.#watchFiles(this.config);
+    this.log.info({ addresses: this.#listeners.words }, 'listening');
   }
 
   /**
@@ -226,6 +263,17 @@ export class Pooler {
    */
   reload(): Promise<ReloadResult> {
     return Promise.resolve(this.#config.reload());
+  }
+
+  /** As `reload`, in a moment: whatever asks for it until then (a flood of signals) asks for the same one. */
+  requestReload(): void {
+    this.#reloadTimer ??= this.#environment.startTimer(0, () => {
+      this.#reloadTimer = null;
+      const { onReloading, onReload } = this.#overrides;
+      void Promise.resolve(onReloading?.())
+        .then(() => this.reload())
+        .then(onReload);
+    });
   }
 
   /** As `reload`, with a configuration that was read elsewhere. */
@@ -254,15 +302,22 @@ export class Pooler {
   }
 
   /**
+   * SIGTERM: after shutdown_delay, in which clients are still let in, as `close`; with shutdown_timeout 0 as
+   * `waitForClients`.
+   */
+  async terminate(): Promise<void> {
+    if (this.config.settings.shutdownTimeoutMs === 0) return this.waitForClients();
+    await this.#announceEnd();
+    return this.close();
+  }
+
+  /**
    * PgBouncer's SHUTDOWN WAIT_FOR_CLIENTS: accepts nothing more (after shutdown_delay, in which a load balancer learns
    * of it); resolves when the last client has left by itself.
    */
   async waitForClients(): Promise<void> {
-    this.#state = 'draining';
-    const openUntilMs = this.#environment.now() + this.config.settings.shutdownDelayMs;
-    await this.#settled(() => this.#closing !== null || this.#environment.now() >= openUntilMs);
+    await this.#announceEnd();
     await this.#stopListening();
-    this.#limitShutdown();
     await this.#settled(
       () => this.#registry.clients.size + this.#registry.logins.size + this.#registry.entering.size === 0,
     );
@@ -275,42 +330,9 @@ export class Pooler {
    */
   async waitForServers(): Promise<void> {
     await this.#stopListening();
-    this.#limitShutdown();
     this.#router.stop(errors.serverShuttingDown(), 'shutdown');
     await this.#settled(() => [...this.#router.pools].every((pool) => pool.servers.total === 0));
     await this.close({ timeoutMs: 0 });
-  }
-
-  async #listen(): Promise<void> {
-    const { listenAddr, listenPort, listenBacklog, soReuseport } = this.config.settings;
-    let port = listenPort;
-    for (const host of listenAddr.flatMap((address) => (address === '*' ? ['0.0.0.0', '::'] : [address]))) {
-      const listener = new Listener(
-        {
-          host,
-          port,
-          backlog: listenBacklog,
-          ipv6Only: true,
-          reusePort: soReuseport,
-        },
-        (connection) => this.#onConnection(connection),
-        (error) => this.log.error({ host, error: error.message }, 'listening socket failed'),
-      );
-      try {
-        await listener.listen();
-      } catch (error) {
-        // A machine without IPv6 is no reason not to serve IPv4, unless IPv6 was asked for by name.
-        if (host === '::' && listenAddr.includes('*') && isWithoutIpv6(error)) {
-          this.log.warn({ error: String(error) }, 'IPv6 is not available');
-          continue;
-        }
-        throw error;
-      }
-      this.#listeners.push(listener);
-      // Several addresses share the port that the system chose for the first.
-      port = listener.address.port;
-    }
-    await this.#listenOnUnixSocket(port);
   }
 
   /** See `LiveConfigOptions.prepare`. The order is the one in which each finds what it needs. */
@@ -319,13 +341,14 @@ export class Pooler {
     const useSecrets = this.#users.prepare(config);
     const policy = loadAuthPolicy(settings, this.#logins.systemUser);
     return () => {
-      this.#ownLog?.configure(logLevelOf(settings), settings.logFormat);
+      this.#ownLog?.configure(logSettings(settings, this.#overrides));
       useSecrets();
       this.#sockets.configure({ keepAlive: settings.tcpKeepalive, keepAliveDelayMs: settings.tcpKeepidleMs });
       this.#resolver.configure({ maxTtlMs: settings.dnsMaxTtlMs, notFoundTtlMs: settings.dnsNxdomainTtlMs });
       this.#statsLog.configure(settings.statsPeriodMs);
       this.#logins.config = config;
       this.#logins.policy = policy;
+      if (this.#state === 'ready') this.#watchFiles(config);
       // While nobody is served any more there is nothing that pools could do with it.
       if (this.#router.isStopped) return;
       this.#router.configure(config);
@@ -333,21 +356,13 @@ export class Pooler {
     };
   }
 
-  /** Its name holds the port, which the system may have chosen. */
-  async #listenOnUnixSocket(port: number): Promise<void> {
-    const { unixSocketDir: folder, unixSocketMode: mode, unixSocketGroup: group, listenBacklog } = this.config.settings;
-    if (folder === null) return;
-    const listener = new UnixListener(
-      { folder, port, mode, group, backlog: listenBacklog },
-      (connection) => this.#onConnection(connection, port),
-      (error) => this.log.error({ path: listener.path, error: error.message }, 'listening socket failed'),
-    );
-    await listener.listen();
-    this.#unixListener = listener;
+  #watchFiles({ path, settings: { reloadOnChange, authFile } }: Config): void {
+    const files = path === null || !reloadOnChange ? [] : [path, authFile];
+    this.#watch.watch(files.filter((file) => file !== null));
   }
 
   /** `unixPort`: null for a connection by TCP. */
-  #onConnection(connection: SocketHandle, unixPort: number | null = null): void {
+  #onConnection(connection: SocketHandle, unixPort: number | null): void {
     ClientLogin.begin(this.#logins, (handler) => this.#sockets.accept(connection, handler, unixPort));
   }
 
@@ -361,14 +376,14 @@ export class Pooler {
 
   async #stopListening(): Promise<void> {
     this.#state = 'draining';
-    await Promise.all([this.#unixListener?.close(), ...this.#listeners.map((listener) => listener.close())]);
+    await this.#listeners.close();
   }
 
-  /** Whoever is waited for is cut after shutdown_timeout. */
-  #limitShutdown(): void {
-    const { shutdownTimeoutMs } = this.config.settings;
-    if (shutdownTimeoutMs === 0) return;
-    this.#shutdownTimer ??= this.#environment.startTimer(shutdownTimeoutMs, () => void this.close({ timeoutMs: 0 }));
+  /** `/readyz` says no from now on; resolves after shutdown_delay. */
+  async #announceEnd(): Promise<void> {
+    this.#state = 'draining';
+    const openUntilMs = this.#environment.now() + this.config.settings.shutdownDelayMs;
+    await this.#settled(() => this.#closing !== null || this.#environment.now() >= openUntilMs);
   }
 
   async #drain(): Promise<void> {
@@ -379,7 +394,8 @@ export class Pooler {
     for (const client of this.#registry.clients) client.drain(report, 'shutdown');
     await closed;
     await this.#settled(() => this.#isEmpty());
-    this.#shutdownTimer?.cancel();
+    this.#reloadTimer?.cancel();
+    this.#watch.close();
     this.#janitor.stop();
     this.#resolver.close();
     this.#eventLoopLag.stop();
@@ -409,12 +425,14 @@ export class Pooler {
   }
 }
 
-/** As PgBouncer's: `-v`, or `verbose`, wins over log_level. */
-function logLevelOf({ verbose, logLevel }: Settings): LogLevel {
-  return verbose > 0 ? 'debug' : logLevel;
-}
-
-function isWithoutIpv6(error: unknown): boolean {
-  const code = error instanceof Error && 'code' in error ? error.code : null;
-  return code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL';
+/** As in PgBouncer `-v`, or `verbose`, wins over log_level. */
+function logSettings(settings: Settings, { quiet = false }: PoolerOverrides): LogSettings {
+  const { verbose, logLevel, logFormat: format, logfile, syslog, syslogIdent, syslogFacility } = settings;
+  return {
+    level: verbose > 0 ? 'debug' : logLevel,
+    format,
+    file: logfile,
+    quiet,
+    syslog: syslog ? { ident: syslogIdent, facility: syslogFacility } : null,
+  };
 }

@@ -40,6 +40,11 @@ export class AuthFile implements SecretSource {
     return this.#users.size;
   }
 
+  /** In the file's order. */
+  userNames(): Iterable<string> {
+    return this.#users.userNames();
+  }
+
   get usualKind(): Secret['kind'] {
     return this.#users.usualKind;
   }

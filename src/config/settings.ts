@@ -23,6 +23,20 @@ import {
 import { settingsWithoutEffect } from './settings-without-effect.ts';
 
 const poolMode = choice(['session', 'transaction', 'statement']);
+const syslogFacility = choice([
+  'auth',
+  'authpriv',
+  'daemon',
+  'user',
+  'local0',
+  'local1',
+  'local2',
+  'local3',
+  'local4',
+  'local5',
+  'local6',
+  'local7',
+]);
 const balancing = choice(['round-robin', 'disable']);
 const count = integer(0);
 /** It goes into the startup packet for servers, which is bounded. */
@@ -292,6 +306,18 @@ const operation = [
   setting('verbose', 'verbose', count, 0).documented(
     'PgBouncer’s way to log more: from 1 on log_level is debug, 0 leaves it as it is; the option -v adds 1.',
   ),
+  setting('logfile', 'logfile', optional(path), null).documented(
+    'File that the log is written to instead of standard output; a reload opens it again.',
+  ),
+  setting('syslog', 'syslog', boolean, false).documented(
+    'Writes the log to the system’s log as well, by the program `logger`.',
+  ),
+  setting('syslog_ident', 'syslogIdent', text({ maxBytes: 255 }), 'tsbouncer')
+    .inIni('pgbouncer')
+    .documented('Name under which lines stand in the system’s log.'),
+  setting('syslog_facility', 'syslogFacility', syslogFacility, 'daemon').documented(
+    'Part of the system’s log in which lines stand.',
+  ),
   setting('log_connections', 'logConnections', boolean, true).documented('Logs each login.'),
   setting('log_disconnections', 'logDisconnections', boolean, true).documented(
     'Logs each end of a connection with its reason.',
@@ -309,9 +335,20 @@ const operation = [
   setting('http_port', 'httpPort', integer(0, 65_535), 0, 'restart').documented(
     'TCP port on which metrics and health checks are served; 0 serves none.',
   ),
-  setting('shutdown_timeout', 'shutdownTimeoutMs', duration(), 0).documented(
-    'Seconds that a shutdown waits for clients before it disconnects them; 0 means no limit.',
+  setting('pidfile', 'pidfile', optional(path), null, 'restart').documented(
+    'File that holds the process id while the pooler runs; a second one does not start.',
   ),
+  setting('user', 'user', optional(text()), null, 'restart').documented(
+    'System user that the process becomes when it listens, if root has started it.',
+  ),
+  setting('reload_on_change', 'reloadOnChange', boolean, false).documented(
+    'Reloads when the configuration file, or auth_file, is another one and has been so for a moment.',
+  ),
+  setting('shutdown_timeout', 'shutdownTimeoutMs', duration(), 25 * SECOND)
+    .inIni(0)
+    .documented(
+      'Seconds that SIGTERM gives transactions to end, in which idle clients are sent away; 0 waits for all clients to leave.',
+    ),
   setting('shutdown_delay', 'shutdownDelayMs', duration(), 0).documented(
     'Seconds after SIGTERM in which clients are still let in, while /readyz already says no; 0 means none.',
   ),
