@@ -72,6 +72,14 @@ async function ask(url: string, sql: string): Promise<unknown> {
   }
 }
 
+function check(databases: object): Promise<{ stdout: string; stderr: string; code: number | null }> {
+  return run(['check', file('p.yaml', JSON.stringify({ databases }))]);
+}
+
+function aliceAt(port: number): string {
+  return `postgres://alice:${users.alice.password}@127.0.0.1:${port}/app`;
+}
+
 function iniOf(settings: string, databases: string): string {
   return `[databases]\n${databases}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nunix_socket_dir =\n${settings}`;
 }
@@ -91,15 +99,14 @@ describe('tsbouncer with a pgbouncer.ini', () => {
     const first = await runProgram([ini]);
     const line = await logged(first, 'listening');
     expect(line, 'PgBouncer’s form').toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+ UTC \[\d+\] LOG listening/);
-    const url = (at: number) => `postgres://alice:${users.alice.password}@127.0.0.1:${at}/app`;
-    expect(await ask(url(port), 'select current_database() as answer')).toBe(database);
+    expect(await ask(aliceAt(port), 'select current_database() as answer')).toBe(database);
 
     const converted = await run(['convert', ini]);
     expect(converted).toMatchObject({ code: 0, stderr: '' });
     const yaml = file('p.yaml', converted.stdout.replace(String(port), String(otherPort)));
     const second = await runProgram([yaml]);
     await logged(second, 'listening');
-    expect(await ask(url(otherPort), 'select current_user as answer')).toBe('alice');
+    expect(await ask(aliceAt(otherPort), 'select current_user as answer')).toBe('alice');
   });
 
   it('does not start with a mistake, and says where it is', async () => {
@@ -132,9 +139,6 @@ describe('tsbouncer convert', () => {
 });
 
 describe('tsbouncer check', () => {
-  const check = (databases: object, pgbouncer: object = {}) =>
-    run(['check', file('p.yaml', JSON.stringify({ pgbouncer, databases }))]);
-
   it('says what the pools add up to on the server', async () => {
     const database = await cluster.createDatabase();
     const [most, reserved] = await Promise.all(

@@ -129,10 +129,9 @@ describe('a configuration from the environment', () => {
 
 describe('settings that are given beside a file', () => {
   const YAML = 'pgbouncer: {pool_mode: session}\ndatabases: {a: }';
-  const given = (variables: Variables) => settingsFromEnvironment(variables);
 
   it('win over the file’s, in each format', () => {
-    const settings = given({
+    const settings = settingsFromEnvironment({
       TSBOUNCER_POOL_MODE: 'statement',
       TSBOUNCER_MAX_CLIENT_CONN: '7',
       TSBOUNCER_LOG_LEVEL: '',
@@ -151,13 +150,15 @@ describe('settings that are given beside a file', () => {
   });
 
   it('lets the command line win over the environment', () => {
-    const both = [...given({ TSBOUNCER_VERBOSE: '3' }), settingFromCommandLine('-v', 'verbose', '1')];
+    const both = [...settingsFromEnvironment({ TSBOUNCER_VERBOSE: '3' }), settingFromCommandLine('-v', 'verbose', '1')];
     expect(parseYamlConfig(YAML, 'a.yaml', { given: both }).settings.verbose).toBe(1);
   });
 
   it('are refused by their names', () => {
     const variables = { TSBOUNCER_POOL_MOD: 'session', TSBOUNCER_LISTEN_PORT: 'x' };
-    expect(problemsOf(() => parseYamlConfig(YAML, 'a.yaml', { given: given(variables) })).toSorted()).toEqual([
+    expect(
+      problemsOf(() => parseYamlConfig(YAML, 'a.yaml', { given: settingsFromEnvironment(variables) })).toSorted(),
+    ).toEqual([
       'environment variable TSBOUNCER_LISTEN_PORT: bad value for "listen_port": expected whole number from 0 to 65535, found something else in ${TSBOUNCER_LISTEN_PORT}',
       'environment variable TSBOUNCER_POOL_MOD: unknown setting "pool_mod" (did you mean "pool_mode"?)',
     ]);

@@ -31,6 +31,10 @@ function meaning({ path: _path, warnings, ...config }: Config): object {
   return { ...config, warnings: warnings.map(({ message }) => message) };
 }
 
+function inQuotes(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}
+
 function roundTrip(ini: Config): Config {
   return parseYamlConfig(writeYaml(ini, 'p.ini').text, '/elsewhere/p.yaml', { variables: {} });
 }
@@ -70,7 +74,6 @@ describe('a pgbouncer.ini as YAML', () => {
 
   it('is the same for each value that settings can have', () => {
     const word = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 12 });
-    const inQuotes = (text: string): string => `'${text.replaceAll("'", "''")}'`;
     const database = fc.record({ password: word, connect_query: word, application_name: word }, { requiredKeys: [] });
     const lines = fc.record(
       {
