@@ -6,7 +6,7 @@ import type { Config, DatabaseConfig } from './config/config.ts';
 import { budgetKeyOf, resolvePoolSettings } from './config/pool-settings.ts';
 
 /** Infinite where nothing limits it. */
-export interface DatabaseDemand {
+interface DatabaseDemand {
   readonly database: DatabaseConfig;
   readonly pools: number;
   readonly connections: number;

@@ -22,7 +22,7 @@ const checkout = resolve(import.meta.dirname, '../..');
 let build: Promise<string> | null = null;
 
 /** Compiles `src` for this process alone, so that neither an old build nor another test is in the way. */
-function buildProgram(): Promise<string> {
+export function buildProgram(): Promise<string> {
   build ??= compile();
   return build;
 }
@@ -55,11 +55,18 @@ export interface RunningProgram {
 }
 
 /** Starts `main.js` with `argv`, killed with the test if it still runs then. */
-export async function runProgram(argv: readonly string[], descriptorLimit = 0): Promise<RunningProgram> {
+export async function runProgram(
+  argv: readonly string[],
+  descriptorLimit = 0,
+  environment: Readonly<Record<string, string>> = {},
+): Promise<RunningProgram> {
   const command = [process.execPath, await buildProgram(), ...argv];
   const limited = ['sh', '-c', `ulimit -n ${descriptorLimit} && exec "$@"`, 'sh', ...command];
   const [program = '', ...rest] = descriptorLimit > 0 ? limited : command;
-  const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(program, rest, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...environment },
+  });
   let stderr = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
