@@ -93,6 +93,10 @@ export class ServerQuestion implements Waiter, ServerHolder {
     return false;
   }
 
+  onServerPlanChanged(): boolean {
+    return false;
+  }
+
   onLongWait(): void {}
   onServerParameter(): void {}
   onServerTransaction(): void {}
