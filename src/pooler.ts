@@ -4,6 +4,8 @@
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import type { ShutdownKind } from './admin/console-actions.ts';
+import { Consoles } from './admin/consoles.ts';
 import { DerivedKeys } from './auth/derived-keys.ts';
 import { parseUserList, type UserList } from './auth/user-list.ts';
 import type { Environment, Timer } from './base/environment.ts';
@@ -12,6 +14,8 @@ import { createLogger, type Logger } from './base/logger.ts';
 import { ClientLogin, type LoginContext } from './client/client-login.ts';
 import { ClientRegistry } from './client/client-registry.ts';
 import { takeSnapshot } from './client/client-snapshot.ts';
+import { ConnectionIds } from './client/connection-ids.ts';
+import { snapshotDetails } from './client/detail-snapshot.ts';
 import type { Config } from './config/config.ts';
 import { configFromObject, loadConfig } from './config/load-config.ts';
 import { descriptorLimit, reportDescriptorLimit } from './descriptor-limit.ts';
@@ -23,6 +27,7 @@ import { NodeEnvironment } from './net/node-environment.ts';
 import { Resolver } from './net/resolver.ts';
 import type { SocketHandle } from './net/socket-binding.ts';
 import { SocketFactory } from './net/socket-factory.ts';
+import { DatabaseControl } from './pool/database-control.ts';
 import { Janitor } from './pool/janitor.ts';
 import { upkeep } from './pool/pool-upkeep.ts';
 import { ProcessBudget } from './pool/process-budget.ts';
@@ -72,6 +77,8 @@ export class Pooler {
   readonly #resolver: Resolver;
   readonly #router: Router;
   readonly #registry: ClientRegistry;
+  readonly #consoles: Consoles;
+  readonly #ids = new ConnectionIds();
   readonly #logins: LoginContext;
   readonly #janitor: Janitor;
   readonly #statsLog: StatsLog;
@@ -123,6 +130,7 @@ export class Pooler {
       statements,
       secretOf: (userName) => users.lookup(userName),
     });
+    this.#consoles = this.#console();
     this.#logins = {
       environment,
       config,
@@ -132,6 +140,7 @@ export class Pooler {
       registry: this.#registry,
       secrets: users,
       statements,
+      console: this.#consoles,
     };
     this.#statsLog = new StatsLog(this.#router, this.log, settings.statsPeriodMs, environment.now());
     this.#janitor = new Janitor(environment, { onRound: (nowMs) => this.#onRound(nowMs) });
@@ -170,6 +179,7 @@ export class Pooler {
       nowMs: this.#environment.now(),
       pools: this.#router.pools,
       dropped: this.#router.dropped,
+      states: this.#router.states,
       budget: this.#budget,
       registry: this.#registry,
       users: this.#users.size,
@@ -267,6 +277,45 @@ export class Pooler {
     }
   }
 
+  #console(): Consoles {
+    return new Consoles({
+      environment: this.#environment,
+      version: VERSION,
+      log: this.log,
+      registry: this.#registry,
+      control: new DatabaseControl(this.#router),
+      ids: this.#ids,
+      config: () => this.config,
+      snapshot: () => this.snapshot(),
+      details: () => this.#details(),
+      peers: () => [],
+      actions: {
+        reload: () => Promise.resolve(errors.reloadFailed()),
+        set: () => Promise.resolve(errors.consoleRefuses('0A000', 'SET failed')),
+        shutdown: (kind) => this.#shutdown(kind),
+        isShuttingDown: () => this.#state === 'draining',
+      },
+    });
+  }
+
+  #details() {
+    return snapshotDetails({
+      environment: this.#environment,
+      config: this.config,
+      registry: this.#registry,
+      pools: this.#router.pools,
+      budget: this.#budget,
+      ids: this.#ids,
+      userNames: this.#users.names,
+      hosts: this.#resolver.hosts,
+    });
+  }
+
+  #shutdown(kind: ShutdownKind): void {
+    if (kind === 'now') void this.close({ timeoutMs: 0 });
+    else void (kind === 'wait_for_clients' ? this.waitForClients() : this.waitForServers());
+  }
+
   #onConnection(connection: SocketHandle): void {
     ClientLogin.begin(this.#logins, (handler) => this.#sockets.accept(connection, handler));
   }
@@ -275,6 +324,7 @@ export class Pooler {
     const { settings } = this.config;
     this.#registry.checkDeadlines(nowMs);
     for (const pool of this.#router.pools) upkeep(pool, settings, nowMs);
+    this.#consoles.onRound(nowMs);
     if (settings.logStats) this.#statsLog.check(nowMs);
     this.#router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);
   }
@@ -297,6 +347,7 @@ export class Pooler {
     this.#router.stop(report, 'shutdown');
     for (const login of [...this.#registry.logins, ...this.#registry.entering]) login.onShutdown(report);
     for (const client of this.#registry.clients) client.drain(report);
+    this.#consoles.close(report);
     await closed;
     await this.#settled(() => this.#isEmpty());
     this.#shutdownTimer?.cancel();

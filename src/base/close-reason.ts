@@ -27,6 +27,9 @@ export const CLIENT_CLOSE_REASONS = {
   server_lost: 'server conn crashed?',
   server_closed: 'server connection closed by the pooler',
   parameter_refused: 'invalid server parameter',
+  database_removed: 'database removed',
+  admin_disconnect: 'admin forced disconnect',
+  console_refused: 'not allowed',
   shutdown: 'pooler is shutting down',
 } as const;
 
@@ -58,6 +61,9 @@ export const SERVER_CLOSE_REASONS = {
   over_limit: 'pool is over its size',
   address_changed: 'server address changed',
   unneeded: 'nobody needs it any more',
+  paused: 'pause',
+  database_removed: 'database removed',
+  config_changed: 'database configuration changed',
   shutdown: 'shutdown',
 } as const;
 

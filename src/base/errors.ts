@@ -88,9 +88,29 @@ export const errors = {
       hint: 'Set user= for this database, or choose another auth_type.',
     }),
 
+  databaseDisabled: (name: string) => fatal('55000', `database "${name}" is disabled`),
+
   // Shutdown
   shuttingDown: () => fatal('57P01', 'pooler is shutting down'),
   serverShuttingDown: () => fatal('57P01', 'server shutting down'),
+
+  // The console. Texts are PgBouncer's.
+  consoleNotAllowed: () =>
+    fatal('42501', 'not allowed', { hint: 'The console is for users in admin_users or stats_users.' }),
+  tooManyConsoles: (limit: number) =>
+    fatal('53300', 'no more connections allowed (console)', { detail: `The console serves ${limit} at a time.` }),
+  adminAccessNeeded: () => error('42501', 'admin access needed'),
+  invalidCommand: (query: string) => error('42601', `invalid command '${query}', use SHOW HELP;`),
+  badArguments: () => error('42601', 'bad arguments'),
+  consoleRefuses: (sqlstate: string, message: string) => error(sqlstate, message),
+  consoleMessageTooLarge: (limitBytes: number) =>
+    fatal('54000', 'message too large', { detail: `The console takes ${limitBytes} bytes.` }),
+  severalCommands: () => error('42601', 'cannot insert multiple commands into a prepared statement'),
+  noSuchPortal: (name: string) => error('34000', `portal "${name}" does not exist`),
+  consoleCanceled: () => error('57014', 'canceling statement due to user request'),
+  adminDisconnect: () => fatal('57P01', 'admin forced disconnect'),
+  databaseRemoved: () => fatal('57P04', 'database removed'),
+  reloadFailed: () => error('F0000', 'RELOAD failed, see logs for additional details'),
 
   // Servers
   serverLost: () =>

@@ -3,7 +3,7 @@
  * parameters of a real server. Who the client is gets fixed by its first startup packet. Before a password is proven,
  * nothing that it is told depends on whether a user, a database or a secret exists.
  */
-import { type AuthenticationRequest, type AuthenticationStep, Authenticator } from '../auth/authenticator.ts';
+import { type AuthenticationStep, Authenticator } from '../auth/authenticator.ts';
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import { MAX_AUTHENTICATION_MESSAGE_BYTES } from '../auth/password-message.ts';
 import type { SecretSource } from '../auth/secret-source.ts';
@@ -27,10 +27,12 @@ import * as message from '../protocol/server-messages.ts';
 import { parseStartupPacket, type StartupPacket, startupPacketLength } from '../protocol/startup-packet.ts';
 import type { StatementRegistry } from '../server/statement-registry.ts';
 import type { Setting } from './adjustment.ts';
+import { authenticationMessage } from './authentication-message.ts';
 import type { ClientIdentity } from './client.ts';
 import { ClientParameters } from './client-parameters.ts';
 import type { ClientRegistry, Login } from './client-registry.ts';
 import { ClientSession } from './client-session.ts';
+import { CONSOLE_DATABASE, type ConsoleHandler } from './console-handler.ts';
 import { ReplicationSession } from './replication-session.ts';
 import { startupSettings } from './startup-settings.ts';
 import { welcome } from './welcome.ts';
@@ -45,6 +47,7 @@ export interface LoginContext {
   readonly keys: DerivedKeys;
   readonly secrets: SecretSource;
   readonly statements: StatementRegistry;
+  readonly console: ConsoleHandler;
 }
 
 type LoginState =
@@ -63,15 +66,6 @@ const MAX_DATABASE_BYTES = 63;
 const MAX_USER_BYTES = 127;
 
 const NO = Buffer.from('N');
-
-const AUTHENTICATION_CODES: Readonly<Record<AuthenticationRequest['type'], number>> = {
-  ok: 0,
-  cleartext: 3,
-  md5: 5,
-  sasl: 10,
-  saslContinue: 11,
-  saslFinal: 12,
-};
 
 export class ClientLogin implements WireReader, Login, LoginWaiter {
   list: LinkedList<Login> | null = null;
@@ -306,8 +300,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #admit(): void {
     const { config, router, registry } = this.#context;
     const { user, database: name } = this.#identity!;
+    if (name === CONSOLE_DATABASE) return this.#enterConsole();
     const database = router.database(name);
     if (database === null) return this.#refuse(errors.noSuchDatabase(name), 'no_such_database');
+    if (router.states.isDisabled(name)) return this.#refuse(errors.databaseDisabled(name), 'no_such_database');
     if (config.settings.authType === 'any' && database.user === null) {
       return this.#refuse(errors.noForcedUser(), 'authentication_failed');
     }
@@ -364,6 +360,25 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     if (config.settings.logConnections) this.#log('info', {}, 'login');
   }
 
+  /** Neither limits on clients nor a pause are for it: it is where both can be lifted. */
+  #enterConsole(): void {
+    const { console, registry, config } = this.#context;
+    const { user } = this.#identity!;
+    const refusal = console.refusal(user);
+    if (refusal !== null) return this.#refuse(refusal, 'console_refused');
+    this.#end();
+    const guest = {
+      user,
+      wire: this.#wire,
+      acceptance: this.#acceptance,
+      cancelKey: registry.cancelKeys.create(this.#minor),
+      applicationName: this.#packet.get('application_name') ?? '',
+      connectedAtMs: this.acceptedAtMs,
+    };
+    console.enter(guest);
+    if (config.settings.logConnections) this.#log('info', {}, 'login');
+  }
+
   /** From here on the client is let in, or not, by a server of its own. */
   #replicate(): void {
     const { environment, config, registry } = this.#context;
@@ -414,22 +429,6 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #log(level: 'info' | 'error', fields: object, text: string): void {
     const client = `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
     this.#context.log[level]({ client, ...this.#identity, ...fields }, text);
-  }
-}
-
-function authenticationMessage(request: AuthenticationRequest): Buffer {
-  const code = AUTHENTICATION_CODES[request.type];
-  switch (request.type) {
-    case 'ok':
-    case 'cleartext':
-      return message.authenticationRequest(code);
-    case 'md5':
-      return message.authenticationRequest(code, request.salt);
-    case 'sasl':
-      return message.authenticationRequest(code, message.saslMechanisms(request.mechanisms));
-    case 'saslContinue':
-    case 'saslFinal':
-      return message.authenticationRequest(code, request.data);
   }
 }
 

@@ -30,7 +30,7 @@ interface IdleEntry extends Listed<IdleEntry> {
 }
 
 export class ClientRegistry implements ClientListener {
-  readonly cancelKeys: CancelKeys<Client>;
+  readonly cancelKeys: CancelKeys<Pick<Client, 'cancel'>>;
   /** Connections whose identity is not proven. They have slots of their own. */
   readonly logins = new LinkedList<Login>();
   /** Proven ones that wait for the parameters of their pool's first server. They count as clients. */

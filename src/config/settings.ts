@@ -163,6 +163,12 @@ const authentication = [
   setting('scram_iterations', 'scramIterations', integer(1, 100_000), 4096).documented(
     'Iterations of the SCRAM secrets that are made from plain passwords; more cost more time at each login.',
   ),
+  setting('admin_users', 'adminUsers', nameList, Object.freeze([])).documented(
+    'Users who may run every command of the console (the database `pgbouncer`).',
+  ),
+  setting('stats_users', 'statsUsers', nameList, Object.freeze([])).documented(
+    'Users who may ask the console with SHOW (all but SHOW FDS), and nothing else.',
+  ),
   setting('login_notify_message', 'loginNotifyMessage', text(), '').documented(
     'Text of a notice that each client gets after its login; empty sends none.',
   ),

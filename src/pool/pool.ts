@@ -59,6 +59,9 @@ export interface PoolOptions {
 /** States in which a client has the server, or something that a client has left is brought to its end. */
 const STAYS_FOR_ITS_CLIENT: ReadonlySet<ServerState> = new Set(['linked', 'dedicated', 'recovering']);
 
+/** Reasons for which the pool itself ends a login to PostgreSQL that was going well. */
+const OUR_DOING: ReadonlySet<ServerCloseReason> = new Set(['paused', 'config_changed', 'database_removed']);
+
 const NO_PARAMETERS: ReadonlyMap<string, string> = new Map();
 
 export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner {
@@ -96,6 +99,8 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   readonly #introducing = new Set<ServerConnection>();
   #lastLifetimeCloseMs = 0;
   #stopWatching: (() => void)[] = [];
+  /** Nobody gets a server, and those that come back are closed; who asks waits. */
+  #isPaused = false;
   /** What everybody is told since the pool serves no more. */
   #stopped: ErrorReport | null = null;
 
@@ -162,6 +167,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     const { waiting, servers } = this;
     // Idle servers that were passed over are due for a check, one for each who waits; and who waits longer comes first.
     if (waiting.size > 0 && servers.idle.size > 0 && this.#idle.promptChecks <= waiting.size) this.#serve();
+    // A paused pool has no idle one.
     const server = waiting.size === 0 ? this.#idle.next() : null;
     if (server !== null) {
       this.traffic.assignments++;
@@ -236,6 +242,8 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   }
 
   onServerFailed(server: ServerConnection, failure: ServerFailure): void {
+    // Ours to end, and no failure.
+    if (server.closeReason !== null && OUR_DOING.has(server.closeReason)) return;
     if (this.dedicated.owns(server)) this.dedicated.failed(server, failure);
     else if (this.#connector.failed(server, failure)) this.#fail(failure);
     this.#log('warn', server, `server login failed: ${failureWords(failure)}`);
@@ -244,6 +252,8 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   onServerFree(server: ServerConnection): void {
     if (server.closeWhenFree !== null) {
       server.close(server.closeWhenFree);
+    } else if (this.#isPaused) {
+      server.close('paused');
     } else if (server.cancelsInFlight > 0) {
       server.become('cancelling');
     } else if (this.#resets.isSpoilt(server)) {
@@ -270,7 +280,8 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   onServerMoved(server: ServerConnection, to: ServerState): void {
     this.servers.move(server, to);
-    if (to === 'closing' && this.#introducing.delete(server) && this.#stopped === null) {
+    const isOurs = server.closeReason !== null && OUR_DOING.has(server.closeReason);
+    if (to === 'closing' && this.#introducing.delete(server) && this.#stopped === null && !isOurs) {
       this.#fail({ kind: 'unreachable', reason: 'connection lost during connect_query' });
     }
     // It may have been on trial for somebody who can have another one.
@@ -314,6 +325,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   }
 
   missing(coming: number): number {
+    if (this.#isPaused) return -coming;
     const { waiting, servers } = this;
     let wanted = waiting.size - this.#idle.promptChecks - this.#introducing.size - servers.count('resetting');
     if (this.loginWaiting.size > 0 && servers.alive === 0) wanted = Math.max(wanted, 1);
@@ -322,7 +334,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   isBelowMinimum(coming: number): boolean {
     const isUsed = this.clients > 0 || this.database.user !== null;
-    return isUsed && this.servers.alive + coming < this.settings.minPoolSize;
+    return isUsed && !this.#isPaused && this.servers.alive + coming < this.settings.minPoolSize;
   }
 
   room(): number {
@@ -341,7 +353,8 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     lease: Lease,
     protocolMinor: number,
     startup = NO_PARAMETERS,
-  ): ServerConnection {
+  ): ServerConnection | null {
+    if (this.#isPaused) return null;
     const { environment, keys, credentials, settings, unguessable, statements } = this.#options;
     const known = credentials();
     const server = new ServerConnection({
@@ -371,6 +384,66 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   get slotsComing(): number {
     return this.servers.in('closing').size + this.#uncertainSlots.size;
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  // For the console
+
+  /** Hands out no server until `resume`: idle ones are closed now, the others as they come back. */
+  pause(): void {
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.#interrupt('paused');
+    for (const server of this.servers.idle) server.close('paused');
+    this.#connector.shrink();
+    this.dedicated.shrink();
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#grow();
+  }
+
+  /** Every server is replaced: idle ones now, the others as they come back. */
+  reconnect(): void {
+    this.#interrupt('config_changed');
+    for (const server of this.servers) {
+      if (server.state === 'idle') server.close('config_changed');
+      else server.closeWhenFree ??= 'config_changed';
+    }
+    this.#grow();
+  }
+
+  /** Servers of which a pause waits to be rid. */
+  get pausing(): number {
+    return this.servers.total - this.servers.count('closing');
+  }
+
+  /** Servers that are to be closed and are still there. */
+  get outdated(): number {
+    let count = 0;
+    for (const { closeWhenFree } of this.servers) if (closeWhenFree !== null) count++;
+    return count;
+  }
+
+  /** Everybody is disconnected but the clients that are logged in, which are their session's to end. */
+  kill(report: ErrorReport, reason: ClientCloseReason & ServerCloseReason): void {
+    this.#interrupt(reason);
+    this.#refuseAll(report, reason);
+    this.closeServers(reason);
+  }
+
+  /** Connections that are on their way to PostgreSQL are given up. Whoever still waits starts others by `grow`. */
+  #interrupt(reason: ServerCloseReason): void {
+    for (const server of this.servers.in('connecting')) {
+      if (this.dedicated.owns(server)) this.dedicated.abandon(server);
+      else this.#connector.abandon(server);
+      server.close(reason);
+    }
   }
 
   // Upkeep, by the janitor
@@ -469,6 +542,10 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       server.close(server.closeWhenFree);
       return;
     }
+    if (this.#isPaused) {
+      server.close('paused');
+      return;
+    }
     if (this.isLifeOver(server, server.times.answeredAtMs)) {
       server.close('lifetime');
       return;
@@ -484,6 +561,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   /** Gives idle servers to those who have waited longest. */
   #serve(): void {
+    if (this.#isPaused) return;
     const nowMs = this.#options.environment.now();
     for (let waiter = this.waiting.first; waiter !== null; waiter = this.waiting.first) {
       const server = this.#idle.next();

@@ -6,6 +6,7 @@ import type { Secret } from '../auth/secret.ts';
 import { errors } from '../base/errors.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import { resolvePoolSettings } from '../config/pool-settings.ts';
+import { DatabaseStates } from './database-states.ts';
 import { LoginGate } from './login-gate.ts';
 import { Pool, type PoolOptions } from './pool.ts';
 import { PoolTotals } from './pool-totals.ts';
@@ -26,6 +27,7 @@ export class Router {
   readonly #gates = new Map<string, LoginGate>();
   /** What the pools that were dropped had done. */
   readonly dropped = new PoolTotals();
+  readonly states = new DatabaseStates();
   #stopped: Parameters<Pool['stop']> | null = null;
 
   constructor(options: RouterOptions) {
@@ -57,6 +59,7 @@ export class Router {
     if (known !== undefined) return known;
     const pool = this.#create(database, databaseName, userName);
     this.#pools.set(key, pool);
+    if (this.states.isStopped(databaseName)) pool.pause();
     if (this.#stopped !== null) pool.stop(...this.#stopped);
     return pool;
   }
