@@ -54,6 +54,8 @@ function handleSignals(pooler: Pooler, demo: Demo | null): void {
     leaving = true;
     void done.then(() => demo?.stop()).then(() => process.exit(0));
   };
+  // The console can end it, too.
+  void pooler.closed.then(() => demo?.stop()).then(() => process.exit(0));
   process.on('SIGTERM', () => leave(() => pooler.waitForClients()));
   process.on('SIGINT', () => leave(() => pooler.waitForServers()));
   process.on('SIGQUIT', () => {

@@ -91,6 +91,11 @@ export class Pooler {
   readonly #metrics: MetricsServer | null;
   #state: PoolerSnapshot['state'] = 'starting';
   #closing: Promise<void> | null = null;
+  #onClosed: () => void = () => {};
+  /** Resolves when it has been closed, by whomever: the console can do it, too. */
+  readonly closed = new Promise<void>((resolve) => {
+    this.#onClosed = resolve;
+  });
   #shutdownTimer: Timer | null = null;
 
   /** Builds everything and opens nothing; see `createPooler`. */
@@ -210,7 +215,7 @@ export class Pooler {
    * Resolves when every socket is closed. May be called again: the second call only shortens the wait.
    */
   close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
-    this.#closing ??= this.#drain();
+    this.#closing ??= this.#drain().then(this.#onClosed);
     const { timeoutMs = this.config.settings.shutdownTimeoutMs || undefined } = options;
     if (timeoutMs !== undefined) {
       const timer = this.#environment.startTimer(timeoutMs, () => this.#cut());

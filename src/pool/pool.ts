@@ -252,8 +252,6 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   onServerFree(server: ServerConnection): void {
     if (server.closeWhenFree !== null) {
       server.close(server.closeWhenFree);
-    } else if (this.#isPaused) {
-      server.close('paused');
     } else if (server.cancelsInFlight > 0) {
       server.become('cancelling');
     } else if (this.#resets.isSpoilt(server)) {
