@@ -16,6 +16,7 @@ import { ClientRegistry } from './client/client-registry.ts';
 import { takeSnapshot } from './client/client-snapshot.ts';
 import { ConnectionIds } from './client/connection-ids.ts';
 import { snapshotDetails } from './client/detail-snapshot.ts';
+import { Suspension } from './client/suspension.ts';
 import type { Config } from './config/config.ts';
 import { configFromObject, loadConfig } from './config/load-config.ts';
 import { descriptorLimit, reportDescriptorLimit } from './descriptor-limit.ts';
@@ -78,6 +79,7 @@ export class Pooler {
   readonly #router: Router;
   readonly #registry: ClientRegistry;
   readonly #consoles: Consoles;
+  readonly #suspension: Suspension;
   readonly #ids = new ConnectionIds();
   readonly #logins: LoginContext;
   readonly #janitor: Janitor;
@@ -134,6 +136,12 @@ export class Pooler {
       unguessable: environment.randomBytes(16).toString('hex'),
       statements,
       secretOf: (userName) => users.lookup(userName),
+    });
+    this.#suspension = new Suspension({
+      environment,
+      clients: this.#registry.clients,
+      pools: () => this.#router.pools,
+      timeoutMs: () => this.config.settings.suspendTimeoutMs,
     });
     this.#consoles = this.#console();
     this.#logins = {
@@ -290,6 +298,7 @@ export class Pooler {
       registry: this.#registry,
       control: new DatabaseControl(this.#router),
       ids: this.#ids,
+      suspension: this.#suspension,
       config: () => this.config,
       snapshot: () => this.snapshot(),
       details: () => this.#details(),
@@ -322,7 +331,9 @@ export class Pooler {
   }
 
   #onConnection(connection: SocketHandle): void {
-    ClientLogin.begin(this.#logins, (handler) => this.#sockets.accept(connection, handler));
+    this.#suspension.admit(() =>
+      ClientLogin.begin(this.#logins, (handler) => this.#sockets.accept(connection, handler)),
+    );
   }
 
   #onRound(nowMs: number): void {
@@ -350,6 +361,7 @@ export class Pooler {
     const closed = this.#stopListening();
     const report = errors.shuttingDown();
     this.#router.stop(report, 'shutdown');
+    this.#suspension.end();
     for (const login of [...this.#registry.logins, ...this.#registry.entering]) login.onShutdown(report);
     for (const client of this.#registry.clients) client.drain(report);
     this.#consoles.close(report);

@@ -7,6 +7,7 @@ import type { Logger } from '../base/logger.ts';
 import type { ClientRegistry } from '../client/client-registry.ts';
 import type { ConnectionIds } from '../client/connection-ids.ts';
 import { CONSOLE_DATABASE } from '../client/console-handler.ts';
+import type { Suspension } from '../client/suspension.ts';
 import type { DatabaseControl } from '../pool/database-control.ts';
 import type { ConsoleActions, ShutdownKind } from './console-actions.ts';
 import type { ConsoleRight } from './console-right.ts';
@@ -18,6 +19,7 @@ export interface CommandContext {
   readonly control: DatabaseControl;
   readonly registry: ClientRegistry;
   readonly ids: ConnectionIds;
+  readonly suspension: Suspension;
   readonly actions: ConsoleActions;
   readonly log: Logger;
 }
@@ -69,6 +71,14 @@ export const COMMANDS: readonly CommandDefinition[] = [
     argument: '[db]',
     documentation: 'Ends PAUSE and SUSPEND; with a name, PAUSE or KILL of that database.',
     run: (context, name) => resume(context, name),
+  },
+  {
+    name: 'suspend',
+    right: 'admin',
+    argument: '',
+    documentation:
+      'Reads from nobody any more, and returns when all that was sent has left, at the latest after suspend_timeout.',
+    run: (context) => suspend(context),
   },
   {
     name: 'disable',
@@ -172,6 +182,19 @@ function isPaused(control: DatabaseControl, name: string): boolean {
   return name === '' ? control.isEverythingPaused : control.isPaused(name);
 }
 
+function suspend(context: CommandContext): Answer {
+  const { control, suspension } = context;
+  if (isHalted(context)) return refuse('55000', ALREADY_HALTED);
+  if (control.pausedCount > 0) return refuse('55000', 'cannot suspend with paused databases');
+  suspension.begin();
+  return {
+    kind: 'waiting',
+    tag: 'SUSPEND',
+    isDone: () => suspension.isFlushed(),
+    onCancel: () => suspension.end(),
+  };
+}
+
 function resume(context: CommandContext, name: string): Answer {
   const { control, actions } = context;
   if (name === '' && actions.isShuttingDown()) return refuse('57P01', 'pooler is shutting down');
@@ -180,6 +203,7 @@ function resume(context: CommandContext, name: string): Answer {
     if (name !== CONSOLE_DATABASE && !control.isKnown(name)) return refuse('3D000', `no such database: ${name}`);
     return refuse('55000', `database ${name} is not paused`);
   }
+  if (name === '') context.suspension.end();
   control.resume(name || null);
   return { kind: 'done', tag: 'RESUME' };
 }

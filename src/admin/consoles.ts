@@ -38,7 +38,7 @@ export class Consoles implements ConsoleHandler, ConsoleOwner {
   #queries = 0;
 
   constructor(options: ConsolesOptions) {
-    const { environment, control } = options;
+    const { environment, control, suspension } = options;
     this.#options = options;
     this.environment = environment;
     this.version = options.version;
@@ -53,6 +53,7 @@ export class Consoles implements ConsoleHandler, ConsoleOwner {
         peers: () => options.peers(),
         average: (database) => this.#averages.of(database),
         get pauseState() {
+          if (suspension.isActive) return 'suspended';
           return control.isEverythingPaused ? 'paused' : 'active';
         },
       },
@@ -100,6 +101,8 @@ export class Consoles implements ConsoleHandler, ConsoleOwner {
     const { user, wire, cancelKey } = console.guest;
     this.#consoles.delete(console);
     registry.cancelKeys.remove(cancelKey);
+    // As in PgBouncer: with the last console everybody would be left hanging.
+    if (this.#consoles.size === 0) this.#options.suspension.end();
     if (!this.#options.config().settings.logDisconnections) return;
     log.info(
       { client: `${wire.remoteAddress}:${wire.remotePort}`, user, database: CONSOLE_DATABASE, reason },

@@ -108,6 +108,7 @@ export const errors = {
   severalCommands: () => error('42601', 'cannot insert multiple commands into a prepared statement'),
   noSuchPortal: (name: string) => error('34000', `portal "${name}" does not exist`),
   consoleCanceled: () => error('57014', 'canceling statement due to user request'),
+  suspendTimeout: () => fatal('57P01', 'suspend_timeout'),
   adminDisconnect: () => fatal('57P01', 'admin forced disconnect'),
   databaseRemoved: () => fatal('57P04', 'database removed'),
   reloadFailed: () => error('F0000', 'RELOAD failed, see logs for additional details'),

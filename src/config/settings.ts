@@ -303,6 +303,9 @@ const operation = [
   setting('http_port', 'httpPort', integer(0, 65_535), 0, 'restart').documented(
     'TCP port on which metrics and health checks are served; 0 serves none.',
   ),
+  setting('suspend_timeout', 'suspendTimeoutMs', duration(), 10 * SECOND).documented(
+    'Seconds after which SUSPEND disconnects whoever does not take what was sent to it; 0 waits without a limit.',
+  ),
   setting('shutdown_timeout', 'shutdownTimeoutMs', duration(), 0).documented(
     'Seconds that a shutdown waits for clients before it disconnects them; 0 means no limit.',
   ),

@@ -13,7 +13,7 @@ export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<strin
     client_tls_ecdhcurve client_tls_key_file client_tls_protocols client_tls_sslmode conffile dns_zone_check_period
     job_name logfile peer_id pidfile pkt_buf sbuf_loopcnt
     server_tls13_ciphers server_tls_ca_file server_tls_cert_file server_tls_ciphers server_tls_key_file
-    server_tls_protocols server_tls_sslmode service_name so_reuseport suspend_timeout syslog
+    server_tls_protocols server_tls_sslmode service_name so_reuseport syslog
     syslog_facility syslog_ident tcp_defer_accept tcp_keepcnt tcp_keepintvl tcp_socket_buffer tcp_user_timeout
     unix_socket_dir unix_socket_group unix_socket_mode user verbose
   `),

@@ -121,6 +121,7 @@ const STATES = {
   active: () => {},
   'everything paused': ({ boss }: Scene) => boss.query('PAUSE'),
   'database paused': ({ boss }: Scene) => boss.query('PAUSE app'),
+  suspended: ({ boss }: Scene) => boss.query('SUSPEND'),
   'database disabled': ({ boss }: Scene) => boss.query('DISABLE app'),
   'shutting down': ({ boss }: Scene) => boss.query('SHUTDOWN WAIT_FOR_CLIENTS'),
 };
@@ -133,11 +134,13 @@ describe('rights', () => {
   );
   test.each(matrix)('$sql, by $user, $state', ({ sql, right, user, reach }) => {
     const all = scene();
+    // While all is suspended nobody comes in.
+    const asker = console(all.bench, user);
     reach(all);
     const { asked } = all.bench.actions;
     const askedBefore = asked.length;
     const before = JSON.stringify(database(all, 'app'));
-    const said = refusal(console(all.bench, user), all.bench, sql);
+    const said = refusal(asker, all.bench, sql);
     const isAllowed = user === 'boss' || right === 'stats';
     if (isAllowed) {
       expect(said).not.toBe('admin access needed');
@@ -277,6 +280,8 @@ describe('PAUSE', () => {
     ['PAUSE', 'PAUSE app', 'already suspended/paused'],
     ['PAUSE', 'KILL app', 'already suspended/paused'],
     ['PAUSE app', 'RESUME', 'pooler is not paused/suspended'],
+    ['SUSPEND', 'PAUSE', 'already suspended/paused'],
+    ['PAUSE app', 'SUSPEND', 'cannot suspend with paused databases'],
     ['', 'RESUME', 'pooler is not paused/suspended'],
     ['', 'RESUME app', 'database app is not paused'],
     ['', 'RESUME nope', 'no such database: nope'],
@@ -304,6 +309,54 @@ describe('PAUSE', () => {
     if (first !== '') boss.query(first);
     expect(refusal(boss, bench, sql)).toBe(words);
     expect(boss.query('SHOW VERSION')).toBe('T D(tsbouncer 1.2.3) C(SHOW) Z(I)');
+  });
+});
+
+describe('SUSPEND', () => {
+  test('reads from nobody, keeps everything, and RESUME goes on with it', () => {
+    const { bench, boss } = scene();
+    const alice = bench.client();
+    alice.query('BEGIN');
+    const pid = alice.pid();
+    expect(boss.query('SUSPEND')).toBe('C(SUSPEND) Z(I)');
+    expect(show(boss, bench, 'STATE').map(({ value }) => value)).toEqual(['no', 'no', 'yes']);
+    expect(alice.query('INSERT kept')).toBe('');
+    const late = bench.connect();
+    bench.advance(1000);
+    expect([alice.takeSummary(), bench.registry.logins.size, bench.postgres.rows.length]).toEqual(['', 0, 0]);
+    expect(boss.query('RESUME')).toBe('C(RESUME) Z(I)');
+    expect(alice.takeSummary()).toBe('C(INSERT 0 1) Z(T)');
+    expect(alice.pid()).toBe(pid);
+    alice.query('COMMIT');
+    expect(bench.postgres.rows).toEqual(['kept']);
+    late.logIn();
+  });
+
+  test('waits for what a client has not taken, and drops it after suspend_timeout', () => {
+    const { bench, boss } = scene({ suspend_timeout: 2 });
+    bench.expectClients('suspend_timeout', 'eof');
+    bench.expectServers('abandoned', 'recovery_timeout', 'suspend_timeout');
+    const slow = bench.client({ capacity: 100 });
+    slow.stream.pause();
+    slow.send(m.query('ROWS 2000'));
+    bench.run();
+    expect(boss.query('SUSPEND')).toBe('');
+    bench.advance(1900);
+    expect(boss.takeSummary()).toBe('');
+    bench.advance(200);
+    expect(boss.takeSummary()).toBe('C(SUSPEND) Z(I)');
+    expect([...bench.registry.clients]).toEqual([]);
+    boss.query('RESUME');
+  });
+
+  test('ends with the last console', () => {
+    const { bench, boss } = scene();
+    bench.expectClients('eof');
+    const alice = bench.client();
+    boss.query('SUSPEND');
+    expect(alice.query('SELECT a')).toBe('');
+    boss.vanish();
+    expect(alice.takeSummary()).toBe('T D(a) C(SELECT 1) Z(I)');
   });
 });
 

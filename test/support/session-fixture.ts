@@ -16,6 +16,7 @@ import { ClientRegistry } from '../../src/client/client-registry.ts';
 import { takeSnapshot } from '../../src/client/client-snapshot.ts';
 import { ConnectionIds } from '../../src/client/connection-ids.ts';
 import { type DetailSnapshot, snapshotDetails } from '../../src/client/detail-snapshot.ts';
+import { Suspension } from '../../src/client/suspension.ts';
 import type { Config } from '../../src/config/config.ts';
 import { configFromObject } from '../../src/config/load-config.ts';
 import { Resolver } from '../../src/net/resolver.ts';
@@ -97,6 +98,7 @@ export class SessionBench {
   /** The pooler's ends of the clients' connections. */
   readonly accepted: MemoryTransport[] = [];
   readonly #ids = new ConnectionIds();
+  readonly #suspension: Suspension;
   readonly #logins: LoginContext;
   readonly #servers = new Map<string, ScriptedServer>();
   readonly #clientMemory: SharedMemory | null;
@@ -144,6 +146,12 @@ export class SessionBench {
       statements,
       secretOf: (userName) => (secrets.lookup(userName) instanceof Promise ? null : lookedUp(secrets, userName)),
     });
+    this.#suspension = new Suspension({
+      environment,
+      clients: this.registry.clients,
+      pools: () => this.router.pools,
+      timeoutMs: () => config.settings.suspendTimeoutMs,
+    });
     this.consoles = new Consoles({
       environment,
       version: '1.2.3',
@@ -151,6 +159,7 @@ export class SessionBench {
       registry: this.registry,
       control: new DatabaseControl(this.router),
       ids: this.#ids,
+      suspension: this.#suspension,
       config: () => config,
       snapshot: () => this.#snapshot(),
       details: () => this.#details(),
@@ -216,17 +225,19 @@ export class SessionBench {
       here,
     );
     environment.post(() =>
-      ClientLogin.begin(this.#logins, (handler) => {
-        const options = {
-          ...here,
-          memory: this.#clientMemory,
-          ...(segmentation === undefined ? {} : { segmentation }),
-        };
-        const transport = new MemoryTransport(environment, handler, options, there);
-        this.accepted.push(transport);
-        MemoryTransport.connect(stream.transport, transport);
-        return transport;
-      }),
+      this.#suspension.admit(() =>
+        ClientLogin.begin(this.#logins, (handler) => {
+          const options = {
+            ...here,
+            memory: this.#clientMemory,
+            ...(segmentation === undefined ? {} : { segmentation }),
+          };
+          const transport = new MemoryTransport(environment, handler, options, there);
+          this.accepted.push(transport);
+          MemoryTransport.connect(stream.transport, transport);
+          return transport;
+        }),
+      ),
     );
     const client = new SessionClient(environment, stream);
     this.clients.push(client);
