@@ -305,7 +305,7 @@ export class Pooler {
       peers: () => [],
       actions: {
         reload: () => Promise.resolve(errors.reloadFailed()),
-        set: () => Promise.resolve(errors.consoleRefuses('0A000', 'SET failed')),
+        set: () => Promise.resolve(errors.setFailed()),
         shutdown: (kind) => this.#shutdown(kind),
         isShuttingDown: () => this.#state === 'draining',
       },

@@ -141,8 +141,8 @@ export const COMMANDS: readonly CommandDefinition[] = [
   },
 ];
 
-function refuse(sqlstate: string, message: string): Answer {
-  return { kind: 'error', report: errors.consoleRefuses(sqlstate, message) };
+function refuse(report: ErrorReport): Answer {
+  return { kind: 'error', report };
 }
 
 async function answerOf(outcome: Promise<ErrorReport | null>, tag: string): Promise<Answer> {
@@ -152,8 +152,8 @@ async function answerOf(outcome: Promise<ErrorReport | null>, tag: string): Prom
 
 /** Does it unless `name` is one that it cannot be done to. `what` is the verb of PgBouncer's refusal. */
 function onDatabase(context: CommandContext, name: string, what: string, act: () => Answer): Answer {
-  if (name === CONSOLE_DATABASE) return refuse('55000', `cannot ${what} admin db: ${name}`);
-  if (name !== '' && !context.control.isKnown(name)) return refuse('3D000', `no such database: ${name}`);
+  if (name === CONSOLE_DATABASE) return refuse(errors.notInThisState(`cannot ${what} admin db: ${name}`));
+  if (name !== '' && !context.control.isKnown(name)) return refuse(errors.unknownDatabase(name));
   return act();
 }
 
@@ -165,7 +165,7 @@ const ALREADY_HALTED = 'already suspended/paused';
 
 function pause(context: CommandContext, name: string): Answer {
   const { control } = context;
-  if (isHalted(context)) return refuse('55000', ALREADY_HALTED);
+  if (isHalted(context)) return refuse(errors.notInThisState(ALREADY_HALTED));
   return onDatabase(context, name, 'pause', () => {
     control.pause(name || null);
     return {
@@ -184,8 +184,8 @@ function isPaused(control: DatabaseControl, name: string): boolean {
 
 function suspend(context: CommandContext): Answer {
   const { control, suspension } = context;
-  if (isHalted(context)) return refuse('55000', ALREADY_HALTED);
-  if (control.pausedCount > 0) return refuse('55000', 'cannot suspend with paused databases');
+  if (isHalted(context)) return refuse(errors.notInThisState(ALREADY_HALTED));
+  if (control.pausedCount > 0) return refuse(errors.notInThisState('cannot suspend with paused databases'));
   suspension.begin();
   return {
     kind: 'waiting',
@@ -197,11 +197,11 @@ function suspend(context: CommandContext): Answer {
 
 function resume(context: CommandContext, name: string): Answer {
   const { control, actions } = context;
-  if (name === '' && actions.isShuttingDown()) return refuse('57P01', 'pooler is shutting down');
-  if (name === '' && !isHalted(context)) return refuse('55000', 'pooler is not paused/suspended');
+  if (name === '' && actions.isShuttingDown()) return refuse(errors.resumeWhileShuttingDown());
+  if (name === '' && !isHalted(context)) return refuse(errors.notInThisState('pooler is not paused/suspended'));
   if (name !== '' && !control.isPaused(name)) {
-    if (name !== CONSOLE_DATABASE && !control.isKnown(name)) return refuse('3D000', `no such database: ${name}`);
-    return refuse('55000', `database ${name} is not paused`);
+    if (name !== CONSOLE_DATABASE && !control.isKnown(name)) return refuse(errors.unknownDatabase(name));
+    return refuse(errors.notInThisState(`database ${name} is not paused`));
   }
   if (name === '') context.suspension.end();
   control.resume(name || null);
@@ -209,7 +209,7 @@ function resume(context: CommandContext, name: string): Answer {
 }
 
 function setDisabled(context: CommandContext, name: string, isDisabled: boolean): Answer {
-  if (name === '') return refuse('42601', 'a database is required');
+  if (name === '') return refuse(errors.databaseRequired());
   const verb = isDisabled ? 'disable' : 'enable';
   return onDatabase(context, name, verb, () => {
     context.control.setDisabled(name, isDisabled);
@@ -219,7 +219,7 @@ function setDisabled(context: CommandContext, name: string, isDisabled: boolean)
 
 function kill(context: CommandContext, name: string): Answer {
   const { control, registry } = context;
-  if (isHalted(context)) return refuse('55000', ALREADY_HALTED);
+  if (isHalted(context)) return refuse(errors.notInThisState(ALREADY_HALTED));
   return onDatabase(context, name, 'kill', () => {
     const report = errors.databaseRemoved();
     // First, or they would hear of their servers' end instead.
@@ -233,13 +233,13 @@ function kill(context: CommandContext, name: string): Answer {
 }
 
 function killClient({ registry, ids }: CommandContext, id: string): Answer {
-  if (!/^\d{1,15}$/.test(id)) return refuse('22023', 'invalid client pointer supplied');
+  if (!/^\d{1,15}$/.test(id)) return refuse(errors.invalidClientId());
   for (const client of registry.clients) {
     if (ids.of(client) !== Number(id)) continue;
     client.close('admin_disconnect', errors.adminDisconnect());
     return { kind: 'done', tag: 'KILL_CLIENT' };
   }
-  return refuse('42704', 'client not found');
+  return refuse(errors.clientNotFound());
 }
 
 const SHUTDOWNS: ReadonlyMap<string, ShutdownKind> = new Map([

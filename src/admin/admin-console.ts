@@ -261,7 +261,7 @@ export class AdminConsole implements WireReader, MessageHandler {
       outcome = await answer;
     } catch (error) {
       this.#owner.context.log.error({ error: String(error) }, 'a command of the console failed');
-      outcome = { kind: 'error', report: errors.consoleRefuses('XX000', 'command failed, see logs') };
+      outcome = { kind: 'error', report: errors.commandFailed() };
     }
     // The client may have left.
     if (this.#pending !== token) return;
@@ -297,7 +297,7 @@ export class AdminConsole implements WireReader, MessageHandler {
   #onBind(buffer: Buffer, at: number, end: number): void {
     const bind = readBind(buffer, at, end);
     if (bind === null) return this.#malformed();
-    if (bind.parameterCount > 0) return this.#fail(errors.consoleRefuses('08P01', 'commands take no parameters'));
+    if (bind.parameterCount > 0) return this.#fail(errors.commandTakesNoParameters());
     const problem = this.#statements.bind(bind.portal, bind.statement, bind.resultFormats);
     this.#answer(problem, BIND_COMPLETE);
   }
