@@ -3,6 +3,8 @@
  * Nothing here is on the path of a byte.
  */
 import { createRequire } from 'node:module';
+import type { ShutdownKind } from './admin/console-actions.ts';
+import { Consoles } from './admin/consoles.ts';
 import { AuthFile } from './auth/auth-file.ts';
 import { DerivedKeys } from './auth/derived-keys.ts';
 import { loadAuthPolicy } from './auth/load-auth-policy.ts';
@@ -13,7 +15,10 @@ import { type LogSettings, ProcessLog } from './base/process-log.ts';
 import { ClientLogin, type LoginContext } from './client/client-login.ts';
 import { ClientRegistry } from './client/client-registry.ts';
 import { takeSnapshot } from './client/client-snapshot.ts';
+import { ConnectionIds } from './client/connection-ids.ts';
+import { snapshotDetails } from './client/detail-snapshot.ts';
 import { type Row, ServerQuestion } from './client/server-question.ts';
+import { Suspension } from './client/suspension.ts';
 import type { Config, DatabaseConfig } from './config/config.ts';
 import { formatProblem } from './config/config-error.ts';
 import { configFromObject, loadConfig } from './config/load-config.ts';
@@ -31,6 +36,7 @@ import { Resolver } from './net/resolver.ts';
 import type { SocketHandle } from './net/socket-binding.ts';
 import { SocketFactory } from './net/socket-factory.ts';
 import { watchFolder } from './net/watch-folder.ts';
+import { DatabaseControl } from './pool/database-control.ts';
 import { Janitor } from './pool/janitor.ts';
 import { upkeep } from './pool/pool-upkeep.ts';
 import { ProcessBudget } from './pool/process-budget.ts';
@@ -92,6 +98,10 @@ export class Pooler {
   readonly #resolver: Resolver;
   readonly #router: Router;
   readonly #registry: ClientRegistry;
+  readonly #consoles: Consoles;
+  readonly #control: DatabaseControl;
+  readonly #suspension: Suspension;
+  readonly #ids = new ConnectionIds();
   readonly #logins: LoginContext;
   readonly #janitor: Janitor;
   readonly #statsLog: StatsLog;
@@ -106,6 +116,11 @@ export class Pooler {
   #state: PoolerSnapshot['state'] = 'starting';
   #closing: Promise<void> | null = null;
   #reloadTimer: Timer | null = null;
+  #onClosed: () => void = () => {};
+  /** Resolves when it has been closed, by whomever: the console can do it, too. */
+  readonly closed = new Promise<void>((resolve) => {
+    this.#onClosed = resolve;
+  });
 
   /** Builds everything and opens nothing; see `createPooler`. */
   constructor(config: Config, overrides: PoolerOverrides) {
@@ -152,6 +167,14 @@ export class Pooler {
       secretOf: (userName) => users.lookup(userName),
     });
     const systemUser = settings.unixSocketDir === null ? null : onlyUserOf(settings.unixSocketDir);
+    this.#control = new DatabaseControl(this.#router);
+    this.#suspension = new Suspension({
+      environment,
+      clients: this.#registry.clients,
+      pools: () => this.#router.pools,
+      timeoutMs: () => this.config.settings.suspendTimeoutMs,
+    });
+    this.#consoles = this.#console();
     this.#logins = {
       environment,
       config,
@@ -163,6 +186,7 @@ export class Pooler {
       registry: this.#registry,
       secrets: users,
       statements,
+      console: this.#consoles,
     };
     this.#statsLog = new StatsLog(this.#router, this.log, settings.statsPeriodMs, environment.now());
     this.#janitor = new Janitor(environment, { onRound: (nowMs) => this.#onRound(nowMs) });
@@ -231,6 +255,7 @@ export class Pooler {
       nowMs: this.#environment.now(),
       pools: this.#router.pools,
       dropped: this.#router.dropped,
+      states: this.#router.states,
       budget: this.#budget,
       registry: this.#registry,
       users: this.#users.size,
@@ -276,6 +301,16 @@ export class Pooler {
     });
   }
 
+  /** The console's PAUSE of everything: servers are closed as they become free, and clients wait. */
+  pause(): void {
+    this.#control.pause(null);
+  }
+
+  /** Undoes `pause`. */
+  resume(): void {
+    this.#control.resume(null);
+  }
+
   /** As `reload`, with a configuration that was read elsewhere. */
   applyConfig(config: Config): Promise<ReloadResult> {
     return Promise.resolve(this.#config.apply(config));
@@ -292,7 +327,7 @@ export class Pooler {
    * Resolves when every socket is closed. May be called again: the second call only shortens the wait.
    */
   close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
-    this.#closing ??= this.#drain();
+    this.#closing ??= this.#drain().then(this.#onClosed);
     const { timeoutMs = this.config.settings.shutdownTimeoutMs || undefined } = options;
     if (timeoutMs !== undefined) {
       const timer = this.#environment.startTimer(timeoutMs, () => this.#cut());
@@ -361,15 +396,58 @@ export class Pooler {
     this.#watch.watch(files.filter((file) => file !== null));
   }
 
+  #console(): Consoles {
+    return new Consoles({
+      environment: this.#environment,
+      version: VERSION,
+      log: this.log,
+      registry: this.#registry,
+      control: this.#control,
+      ids: this.#ids,
+      suspension: this.#suspension,
+      config: () => this.config,
+      snapshot: () => this.snapshot(),
+      details: () => this.#details(),
+      peers: () => [],
+      actions: {
+        reload: async () => ((await this.reload()).ok ? null : errors.reloadFailed()),
+        set: async (name, value) => ((await this.set(name, value)).ok ? null : errors.setFailed()),
+        shutdown: (kind) => this.#shutdown(kind),
+        isShuttingDown: () => this.#state === 'draining',
+      },
+    });
+  }
+
+  #details() {
+    return snapshotDetails({
+      environment: this.#environment,
+      config: this.config,
+      registry: this.#registry,
+      pools: this.#router.pools,
+      budget: this.#budget,
+      ids: this.#ids,
+      userNames: [...this.#users.userNames()],
+      hosts: this.#resolver.hosts,
+    });
+  }
+
+  #shutdown(kind: ShutdownKind): void {
+    if (kind === 'now') void this.close({ timeoutMs: 0 });
+    else void (kind === 'wait_for_clients' ? this.waitForClients() : this.waitForServers());
+  }
+
   /** `unixPort`: null for a connection by TCP. */
   #onConnection(connection: SocketHandle, unixPort: number | null): void {
-    ClientLogin.begin(this.#logins, (handler) => this.#sockets.accept(connection, handler, unixPort));
+    this.#suspension.admit(() =>
+      ClientLogin.begin(this.#logins, (handler) => this.#sockets.accept(connection, handler, unixPort)),
+    );
   }
 
   #onRound(nowMs: number): void {
     const { settings } = this.config;
     this.#registry.checkDeadlines(nowMs);
     for (const pool of this.#router.pools) upkeep(pool, settings, nowMs);
+    this.#consoles.onRound(nowMs);
     if (settings.logStats) this.#statsLog.check(nowMs);
     this.#router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);
   }
@@ -390,8 +468,10 @@ export class Pooler {
     const closed = this.#stopListening();
     const report = errors.shuttingDown();
     this.#router.stop(report, 'shutdown');
+    this.#suspension.end();
     for (const login of [...this.#registry.logins, ...this.#registry.entering]) login.onShutdown(report);
     for (const client of this.#registry.clients) client.drain(report, 'shutdown');
+    this.#consoles.close(report);
     await closed;
     await this.#settled(() => this.#isEmpty());
     this.#reloadTimer?.cancel();

@@ -26,8 +26,8 @@ export function handleSignals({ pooler, systemd, onEnd }: SignalHandlers): void 
     void onEnd().then(() => process.exit(0));
   });
   process.on('SIGHUP', () => pooler.requestReload());
-  // Unheard, the one would end the process and the other open Node's inspector.
-  for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) {
-    process.on(signal, () => pooler.log.warn({ signal }, `${signal} is not supported yet`));
-  }
+  process.on('SIGUSR1', () => pooler.pause());
+  process.on('SIGUSR2', () => pooler.resume());
+  // The console can end it, too.
+  void pooler.closed.then(onEnd).then(() => process.exit(0));
 }

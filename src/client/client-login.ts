@@ -34,6 +34,7 @@ import type { ClientIdentity } from './client.ts';
 import { ClientParameters } from './client-parameters.ts';
 import type { ClientRegistry, Login } from './client-registry.ts';
 import { ClientSession } from './client-session.ts';
+import { CONSOLE_DATABASE, type ConsoleHandler } from './console-handler.ts';
 import { ReplicationSession } from './replication-session.ts';
 import { startupSettings } from './startup-settings.ts';
 import { welcome } from './welcome.ts';
@@ -52,6 +53,7 @@ export interface LoginContext {
   readonly systemUser: string | null;
   readonly secrets: SecretSource;
   readonly statements: StatementRegistry;
+  readonly console: ConsoleHandler;
 }
 
 type LoginState =
@@ -338,8 +340,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #admit(): void {
     const { config, router, registry } = this.#context;
     const { user, database: name } = this.#identity!;
+    if (name === CONSOLE_DATABASE) return this.#enterConsole();
     const database = router.database(name);
     if (database === null) return this.#refuse(errors.noSuchDatabase(name), 'no_such_database');
+    if (router.states.isDisabled(name)) return this.#refuse(errors.databaseDisabled(name), 'no_such_database');
     if (config.settings.authType === 'any' && database.user === null) {
       return this.#refuse(errors.noForcedUser(), 'authentication_failed');
     }
@@ -392,6 +396,25 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     registry.add(client);
     // What came behind the password while it was being checked is the session's.
     this.#wire.release();
+    if (config.settings.logConnections) this.#log('info', {}, 'login');
+  }
+
+  /** Neither limits on clients nor a pause are for it: it is where both can be lifted. */
+  #enterConsole(): void {
+    const { console, registry, config } = this.#context;
+    const { user } = this.#identity!;
+    const refusal = console.refusal(user);
+    if (refusal !== null) return this.#refuse(refusal, 'console_refused');
+    this.#end();
+    const guest = {
+      user,
+      wire: this.#wire,
+      acceptance: this.#acceptance,
+      cancelKey: registry.cancelKeys.create(this.#minor),
+      applicationName: this.#packet.get('application_name') ?? '',
+      connectedAtMs: this.acceptedAtMs,
+    };
+    console.enter(guest);
     if (config.settings.logConnections) this.#log('info', {}, 'login');
   }
 

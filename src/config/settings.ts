@@ -176,6 +176,12 @@ const authentication = [
   setting('auth_failure_limit', 'authFailureLimit', count, 0).documented(
     'Failed logins of one address in a minute after which it is refused until the minute is over; 0 means no limit.',
   ),
+  setting('admin_users', 'adminUsers', nameList, Object.freeze([])).documented(
+    'Users who may run every command of the console (the database `pgbouncer`).',
+  ),
+  setting('stats_users', 'statsUsers', nameList, Object.freeze([])).documented(
+    'Users who may ask the console with SHOW (all but SHOW FDS), and nothing else.',
+  ),
   setting('login_notify_message', 'loginNotifyMessage', text(), '').documented(
     'Text of a notice that each client gets after its login; empty sends none.',
   ),
@@ -337,6 +343,9 @@ const operation = [
   ),
   setting('pidfile', 'pidfile', optional(path), null, 'restart').documented(
     'File that holds the process id while the pooler runs; a second one does not start.',
+  ),
+  setting('suspend_timeout', 'suspendTimeoutMs', duration(), 10 * SECOND).documented(
+    'Seconds after which SUSPEND disconnects whoever does not take what was sent to it; 0 waits without a limit.',
   ),
   setting('user', 'user', optional(text()), null, 'restart').documented(
     'System user that the process becomes when it listens, if root has started it.',

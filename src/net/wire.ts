@@ -29,6 +29,7 @@ const MAX_HELD_BYTES = 65_536;
 const BY_PEER = 1;
 const BY_FULL_HOLD = 2;
 const BY_OWN_REPLIES = 4;
+const BY_SUSPENSION = 8;
 
 const EMPTY = Buffer.alloc(0);
 
@@ -144,6 +145,15 @@ export class Wire implements TransportHandler {
 
   resume(): void {
     this.#go(BY_PEER);
+  }
+
+  /** Stops reading until `endSuspension`, whatever else resumes. */
+  suspend(): void {
+    this.#stop(BY_SUSPENSION);
+  }
+
+  endSuspension(): void {
+    this.#go(BY_SUSPENSION);
   }
 
   get paused(): boolean {

@@ -35,6 +35,8 @@ export interface DedicatedServersOwner {
   room(): number;
   /** By how many that grows when those that are on their way out have gone. */
   readonly slotsComing: number;
+  /** Nothing is opened for anybody. */
+  readonly isPaused: boolean;
   /** See `Claimant`. */
   reclaim(count: number): number;
   open(
@@ -43,7 +45,7 @@ export interface DedicatedServersOwner {
     lease: Lease,
     protocolMinor: number,
     startup: ReadonlyMap<string, string>,
-  ): ServerConnection;
+  ): ServerConnection | null;
 }
 
 export class DedicatedServers implements ConnectorOwner {
@@ -159,6 +161,17 @@ export class DedicatedServers implements ConnectorOwner {
     }
   }
 
+  /** `server`, which is being opened, is closed by the pool: who waits for it goes on waiting. */
+  abandon(server: ServerConnection): void {
+    this.#waiterOf.set(server, null);
+    this.#connector.abandon(server);
+  }
+
+  /** See `Connector`. */
+  shrink(): void {
+    this.#connector.shrink();
+  }
+
   /** Nothing is opened any more; who waits hears why. Connections that are there are the pool's to close. */
   stop(report: ErrorReport, reason: ClientCloseReason): void {
     this.#connector.stop();
@@ -184,7 +197,7 @@ export class DedicatedServers implements ConnectorOwner {
   }
 
   missing(coming: number): number {
-    return this.waiting.size - coming;
+    return (this.#pool.isPaused ? 0 : this.waiting.size) - coming;
   }
 
   room(): number {
@@ -199,7 +212,7 @@ export class DedicatedServers implements ConnectorOwner {
     const waiter = this.#unserved();
     if (waiter === null) return null;
     const server = this.#pool.open(address, hostName, lease, protocolMinor, waiter.startup);
-    this.#waiterOf.set(server, waiter);
+    if (server !== null) this.#waiterOf.set(server, waiter);
     return server;
   }
 

@@ -4,6 +4,7 @@
  * must not leave behind, and for closes that the test did not announce.
  */
 import { onTestFinished } from 'vitest';
+import { Consoles } from '../../src/admin/consoles.ts';
 import { DerivedKeys } from '../../src/auth/derived-keys.ts';
 import { loadAuthPolicy } from '../../src/auth/load-auth-policy.ts';
 import { parseSecret } from '../../src/auth/secret.ts';
@@ -13,18 +14,26 @@ import { errors } from '../../src/base/errors.ts';
 import type { Client } from '../../src/client/client.ts';
 import { ClientLogin, type LoginContext } from '../../src/client/client-login.ts';
 import { ClientRegistry } from '../../src/client/client-registry.ts';
+import { takeSnapshot } from '../../src/client/client-snapshot.ts';
+import { ConnectionIds } from '../../src/client/connection-ids.ts';
+import { type DetailSnapshot, snapshotDetails } from '../../src/client/detail-snapshot.ts';
+import { Suspension } from '../../src/client/suspension.ts';
 import type { Config } from '../../src/config/config.ts';
 import { configFromObject } from '../../src/config/load-config.ts';
 import { Resolver } from '../../src/net/resolver.ts';
+import { DatabaseControl } from '../../src/pool/database-control.ts';
 import { Janitor } from '../../src/pool/janitor.ts';
 import type { Pool } from '../../src/pool/pool.ts';
 import { upkeep } from '../../src/pool/pool-upkeep.ts';
 import { ProcessBudget } from '../../src/pool/process-budget.ts';
 import { Router } from '../../src/pool/router.ts';
+import type { PoolerSnapshot } from '../../src/pool/snapshot.ts';
 import { StatementRegistry } from '../../src/server/statement-registry.ts';
+import { handMadeSnapshot } from '../unit/metrics/hand-made-snapshot.ts';
 import { MemoryStream } from './memory-stream.ts';
 import { MemoryTransport, type Segmentation, SharedMemory } from './memory-transport.ts';
 import type { LoginOptions } from './raw-client.ts';
+import { RecordingActions } from './recording-actions.ts';
 import { RecordingLogger } from './recording-logger.ts';
 import { ScriptedServer } from './scripted-server.ts';
 import type { ScriptedSession } from './scripted-session.ts';
@@ -83,9 +92,14 @@ export class SessionBench {
   readonly resolver: Resolver;
   readonly janitor: Janitor;
   readonly statements = new StatementRegistry();
+  readonly consoles: Consoles;
+  /** What the console asks of the whole pooler; a test may answer otherwise. */
+  readonly actions = new RecordingActions();
   readonly clients: SessionClient[] = [];
   /** The pooler's ends of the clients' connections. */
   readonly accepted: MemoryTransport[] = [];
+  readonly #ids = new ConnectionIds();
+  readonly #suspension: Suspension;
   readonly #logins: LoginContext;
   readonly #servers = new Map<string, ScriptedServer>();
   readonly #clientMemory: SharedMemory | null;
@@ -128,6 +142,26 @@ export class SessionBench {
       statements,
       secretOf: (userName) => (secrets.lookup(userName) instanceof Promise ? null : lookedUp(secrets, userName)),
     });
+    this.#suspension = new Suspension({
+      environment,
+      clients: this.registry.clients,
+      pools: () => this.router.pools,
+      timeoutMs: () => config.settings.suspendTimeoutMs,
+    });
+    this.consoles = new Consoles({
+      environment,
+      version: '1.2.3',
+      log,
+      registry: this.registry,
+      control: new DatabaseControl(this.router),
+      ids: this.#ids,
+      suspension: this.#suspension,
+      config: () => config,
+      snapshot: () => this.#snapshot(),
+      details: () => this.#details(),
+      peers: () => [],
+      actions: this.actions,
+    });
     this.#logins = {
       environment,
       config,
@@ -139,6 +173,7 @@ export class SessionBench {
       registry: this.registry,
       secrets,
       statements,
+      console: this.consoles,
     };
     this.janitor = new Janitor(environment, { onRound: (nowMs) => this.#onRound(nowMs) });
     this.janitor.start();
@@ -188,17 +223,19 @@ export class SessionBench {
       here,
     );
     environment.post(() =>
-      ClientLogin.begin(this.#logins, (handler) => {
-        const options = {
-          ...here,
-          memory: this.#clientMemory,
-          ...(segmentation === undefined ? {} : { segmentation }),
-        };
-        const transport = new MemoryTransport(environment, handler, options, there);
-        this.accepted.push(transport);
-        MemoryTransport.connect(stream.transport, transport);
-        return transport;
-      }),
+      this.#suspension.admit(() =>
+        ClientLogin.begin(this.#logins, (handler) => {
+          const options = {
+            ...here,
+            memory: this.#clientMemory,
+            ...(segmentation === undefined ? {} : { segmentation }),
+          };
+          const transport = new MemoryTransport(environment, handler, options, there);
+          this.accepted.push(transport);
+          MemoryTransport.connect(stream.transport, transport);
+          return transport;
+        }),
+      ),
     );
     const client = new SessionClient(environment, stream);
     this.clients.push(client);
@@ -337,8 +374,42 @@ export class SessionBench {
     if (server.accepting === 'hang' || server.accepting === 'later') server.accepting = 'refuse';
   }
 
+  #details(): DetailSnapshot {
+    const { environment, config, registry, router, budget } = this;
+    const { pools } = router;
+    return snapshotDetails({
+      environment,
+      config,
+      registry,
+      pools,
+      budget,
+      ids: this.#ids,
+      userNames: ['app'],
+      hosts: [],
+    });
+  }
+
+  #snapshot(): PoolerSnapshot {
+    const { router, config, budget, registry, environment, resolver } = this;
+    return takeSnapshot({
+      state: 'ready',
+      version: '1.2.3',
+      users: 1,
+      dns: { names: resolver.nameCount, lookups: resolver.lookupCount },
+      process: handMadeSnapshot.process,
+      config,
+      nowMs: environment.now(),
+      pools: router.pools,
+      dropped: router.dropped,
+      states: router.states,
+      budget,
+      registry,
+    });
+  }
+
   #onRound(nowMs: number): void {
     const { settings } = this.config;
+    this.consoles.onRound(nowMs);
     this.registry.checkDeadlines(nowMs);
     for (const pool of this.router.pools) upkeep(pool, settings, nowMs);
     this.router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);

@@ -58,6 +58,8 @@ describe('a pgbouncer.ini as YAML', () => {
       '  max_packet_size: "2147483647"',
       '  server_dirty_policy: keep',
       '  log_format: text',
+      '  syslog_ident: pgbouncer',
+      '  shutdown_timeout: 0',
       '',
       'databases:',
       '  a:',

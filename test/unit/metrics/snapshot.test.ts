@@ -80,6 +80,7 @@ class House {
       nowMs: this.environment.nowMs,
       pools,
       dropped: this.router.dropped,
+      states: this.router.states,
       budget: this.#budget,
       registry: this.registry,
     });
