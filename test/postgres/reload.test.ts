@@ -45,10 +45,10 @@ itWith('pgbench')(
     writeFileSync(script, `\\set a random(1, 1000)\nbegin;\n${update}\nselect pg_backend_pid();\nend;\n`);
     const where = ['-h', host, '-p', String(port), '-U', 'dave', database];
     const transactions = 100;
-    let isOver = false;
+    const phase = { isOver: false };
     let done = 0;
     const load = async (): Promise<void> => {
-      while (!isOver) {
+      while (!phase.isOver) {
         const argv = ['-n', '-M', 'simple', '-c', '8', '-t', String(transactions), '-f', script, ...where];
         const { stdout, stderr, code } = await runSystemClient('pgbench', argv);
         expect([code, stderr.replaceAll(/^pgbench \(.*\)\n/gm, '')]).toEqual([0, '']);
@@ -76,7 +76,7 @@ itWith('pgbench')(
       const before = transactionsOf(snapshot);
       while (transactionsOf(pool.pooler.snapshot()) === before) await new Promise((resolve) => setImmediate(resolve));
     }
-    isOver = true;
+    phase.isOver = true;
     await loads;
     expect(done).toBeGreaterThan(0);
     expect(await cluster.query('select sum(n)::int as n from counters', [], database)).toEqual([{ n: done }]);

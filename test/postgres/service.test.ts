@@ -87,11 +87,11 @@ it('is restarted on a socket that it was given, without one connection that is r
       child.stdin!.end('go\n');
     });
   await start(first);
-  let isOver = false;
+  const phase = { isOver: false };
   let served = 0;
   let told = 0;
   const load = async (): Promise<void> => {
-    while (!isOver) {
+    while (!phase.isOver) {
       // A connection that were refused would reject here.
       const client = await TcpClient.connect({ host: '127.0.0.1', port });
       client.send(bytes.startup({ user: 'dave', database }), bytes.query('select 1'), bytes.terminate);
@@ -109,7 +109,7 @@ it('is restarted on a socket that it was given, without one connection that is r
   expect(await first.ended).toEqual(GONE);
   const before = served;
   await reach(() => served > before + 50);
-  isOver = true;
+  phase.isOver = true;
   await Promise.all(clients);
   expect(told).toBeLessThan(served);
   second.process.kill('SIGTERM');

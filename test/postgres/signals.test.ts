@@ -199,20 +199,20 @@ it.each(['SIGHUP', 'SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as cons
 it('takes a thousand SIGHUPs while clients work, and goes by the file in the end', async () => {
   const pool = await start(2, {});
   const config = JSON.parse(readFileSync(pool.file, 'utf8')) as { pgbouncer: Record<string, unknown> };
-  let sent = 0;
+  const flooded = { sent: 0 };
   const work = async (): Promise<void> => {
     const client = await pool.raw();
-    for (let i = 0; sent < 1000; i++)
+    for (let i = 0; flooded.sent < 1000; i++)
       expect((await client.query(`select 'token ${i}'`)).rows).toEqual([[`token ${i}`]]);
     await client.leave();
   };
   const flood = async (): Promise<void> => {
     const client = await pool.raw();
-    for (; sent < 1000; sent++) {
-      config.pgbouncer['default_pool_size'] = 1 + (sent % 7);
+    for (; flooded.sent < 1000; flooded.sent++) {
+      config.pgbouncer['default_pool_size'] = 1 + (flooded.sent % 7);
       writeFileSync(pool.file, JSON.stringify(config));
       pool.signal('SIGHUP');
-      if (sent % 25 === 0) await client.query('select 1');
+      if (flooded.sent % 25 === 0) await client.query('select 1');
     }
     await client.leave();
   };
