@@ -38,7 +38,7 @@ async function output(program: RunningProgram): Promise<{ stdout: string; stderr
 }
 
 async function run(argv: readonly string[], environment: Readonly<Record<string, string>> = {}) {
-  return output(await runProgram(argv, 0, environment));
+  return output(await runProgram(argv, 0, { variables: environment }));
 }
 
 /** The first line of the log with `words` in it. */
@@ -182,9 +182,11 @@ describe('tsbouncer beside an application', () => {
     const port = await freePort();
     const credentials = `alice:${users.alice.password}`;
     const program = await runProgram([], 0, {
-      DATABASE_URL: `postgres://${credentials}@${cluster.host}:${cluster.port}/${database}`,
-      TSBOUNCER_LISTEN_PORT: String(port),
-      TSBOUNCER_POOL_MODE: 'transaction',
+      variables: {
+        DATABASE_URL: `postgres://${credentials}@${cluster.host}:${cluster.port}/${database}`,
+        TSBOUNCER_LISTEN_PORT: String(port),
+        TSBOUNCER_POOL_MODE: 'transaction',
+      },
     });
     await logged(program, 'listening');
     expect(await ask(`postgres://${credentials}@127.0.0.1:${port}/${database}`, 'select current_user as answer')).toBe(

@@ -61,7 +61,7 @@ function isInstalled(program: SystemClient): boolean {
 }
 
 /** A test that needs `program`. */
-export function itWith(program: SystemClient): (name: string, test: TestFunction) => void {
+export function itWith(program: SystemClient): (name: string, test: TestFunction, timeoutMs?: number) => void {
   if (isInstalled(program)) return it;
   if (process.env['REQUIRE_SYSTEM_CLIENTS'] === '1') {
     return (name) =>
