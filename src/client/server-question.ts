@@ -89,6 +89,10 @@ export class ServerQuestion implements Waiter, ServerHolder {
     return null;
   }
 
+  onServerPlanChanged(): boolean {
+    return false;
+  }
+
   onServerDirty(): boolean {
     return false;
   }

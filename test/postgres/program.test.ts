@@ -1,5 +1,5 @@
 /** The program's commands, with files and an environment as their users have them, in front of PostgreSQL. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -124,6 +124,28 @@ describe('tsbouncer with a pgbouncer.ini', () => {
     expect(await run(['--version'])).toMatchObject({ code: 0, stdout: expect.stringMatching(/^tsbouncer \d/) });
     const daemon = await run(['-d', file('p.ini', iniOf('', ''))]);
     expect(daemon).toMatchObject({ code: 1, stderr: expect.stringContaining('-d needs the setting pidfile') });
+  });
+});
+
+describe('tsbouncer -d', () => {
+  it('returns when the pooler serves, in a process that its pid file names', async () => {
+    const database = await cluster.createDatabase();
+    const port = await freePort();
+    const place = folder();
+    const pidFile = join(place, 'pid');
+    const settings = `listen_port = ${port}\nauth_type = trust\npidfile = ${pidFile}\nlogfile = ${place}/log\nauth_file = ${place}/users`;
+    writeFileSync(join(place, 'users'), '"dave" ""\n');
+    const ini = file('p.ini', iniOf(settings, `app = host=${cluster.host} port=${cluster.port} dbname=${database}`));
+    expect(await run(['-d', ini])).toMatchObject({ code: 0, stdout: '', stderr: '' });
+    const pid = Number(readFileSync(pidFile, 'utf8'));
+    onTestFinished(() => void process.kill(pid, 'SIGKILL'));
+    expect(await ask(`postgres://dave@127.0.0.1:${port}/app`, 'select current_database() as answer')).toBe(database);
+
+    const second = await run(['-d', ini]);
+    expect(second).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining(`process id ${pid}`) });
+    const other = file('q.ini', iniOf(settings.replace(pidFile, join(place, 'other')), 'app = host=x'));
+    const inUse = await run(['-d', other]);
+    expect(inUse).toMatchObject({ code: 1, stdout: '', stderr: expect.stringContaining(`EADDRINUSE`) });
   });
 });
 
