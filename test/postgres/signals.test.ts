@@ -127,7 +127,7 @@ it('ends at once when nobody is there, for each of the signals', async () => {
 });
 
 it('pauses at SIGUSR1, and goes on at SIGUSR2', async () => {
-  const pool = await start({ pool_mode: 'transaction' });
+  const pool = await start();
   const client = await pool.raw();
   await client.query('select 1');
   pool.signal('SIGUSR1');
