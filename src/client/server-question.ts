@@ -89,10 +89,6 @@ export class ServerQuestion implements Waiter, ServerHolder {
     return null;
   }
 
-  onServerPlanChanged(): boolean {
-    return false;
-  }
-
   onServerDirty(): boolean {
     return false;
   }
