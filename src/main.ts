@@ -60,8 +60,16 @@ function handleSignals(pooler: Pooler, demo: Demo | null): void {
     // Immediately: the sockets go with the process. PostgreSQL of our own is shut down in order all the same.
     void (demo?.stop() ?? Promise.resolve()).then(() => process.exit(0));
   });
-  // Unheard, two of them would end the process, and the third would open Node's inspector.
-  for (const signal of ['SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) {
+  process.on('SIGHUP', () => {
+    try {
+      pooler.reloadCertificates();
+      pooler.log.info({}, 'certificates read again; other settings are not reloaded yet');
+    } catch (error) {
+      pooler.log.error({ error: explain(error) }, 'certificates cannot be used; the old ones stay');
+    }
+  });
+  // Unheard, one of them would end the process, and the other would open Node's inspector.
+  for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) {
     process.on(signal, () => pooler.log.warn({ signal }, `${signal} is not supported yet`));
   }
 }

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { DerivedKeys } from './auth/derived-keys.ts';
 import { parseUserList, type UserList } from './auth/user-list.ts';
+import { BoundedLog } from './base/bounded-log.ts';
 import type { Environment, Timer } from './base/environment.ts';
 import { errors } from './base/errors.ts';
 import { createLogger, type Logger } from './base/logger.ts';
@@ -23,6 +24,7 @@ import { NodeEnvironment } from './net/node-environment.ts';
 import { Resolver } from './net/resolver.ts';
 import type { SocketHandle } from './net/socket-binding.ts';
 import { SocketFactory } from './net/socket-factory.ts';
+import { TlsContexts } from './net/tls-contexts.ts';
 import { Janitor } from './pool/janitor.ts';
 import { upkeep } from './pool/pool-upkeep.ts';
 import { ProcessBudget } from './pool/process-budget.ts';
@@ -69,6 +71,7 @@ export class Pooler {
   readonly log: Logger;
   readonly #environment: Environment;
   readonly #sockets: SocketFactory;
+  readonly #tls: TlsContexts;
   readonly #resolver: Resolver;
   readonly #router: Router;
   readonly #registry: ClientRegistry;
@@ -97,6 +100,7 @@ export class Pooler {
       keepAlive: settings.tcpKeepalive,
       keepAliveDelayMs: settings.tcpKeepidleMs,
     });
+    this.#tls = new TlsContexts(settings);
     const real = new NodeEnvironment((address, handler) => this.#sockets.dial(address, handler));
     const environment = overrides.environment?.(real) ?? real;
     this.#environment = environment;
@@ -121,6 +125,7 @@ export class Pooler {
       resolver: this.#resolver,
       unguessable: environment.randomBytes(16).toString('hex'),
       statements,
+      security: this.#tls,
       secretOf: (userName) => users.lookup(userName),
     });
     this.#logins = {
@@ -132,6 +137,8 @@ export class Pooler {
       registry: this.#registry,
       secrets: users,
       statements,
+      security: this.#tls,
+      boundedLog: new BoundedLog(environment, this.log),
     };
     this.#statsLog = new StatsLog(this.#router, this.log, settings.statsPeriodMs, environment.now());
     this.#janitor = new Janitor(environment, { onRound: (nowMs) => this.#onRound(nowMs) });
@@ -192,6 +199,14 @@ export class Pooler {
     if (this.#metrics !== null) this.#eventLoopLag.start();
     reportDescriptorLimit(this.config, this.log);
     this.log.info({ addresses: this.addresses.map(({ host, port }) => `${host}:${port}`) }, 'listening');
+  }
+
+  /**
+   * Reads the files of keys and certificates again: handshakes from now on use them. Throws a ConfigError if one cannot
+   * be used, and then everything is as it was.
+   */
+  reloadCertificates(): void {
+    this.#tls.reload();
   }
 
   /**

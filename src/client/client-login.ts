@@ -7,6 +7,7 @@ import { type AuthenticationRequest, type AuthenticationStep, Authenticator } fr
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import { MAX_AUTHENTICATION_MESSAGE_BYTES } from '../auth/password-message.ts';
 import type { SecretSource } from '../auth/secret-source.ts';
+import type { BoundedLog } from '../base/bounded-log.ts';
 import type { ClientCloseReason } from '../base/close-reason.ts';
 import type { Environment } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
@@ -15,6 +16,7 @@ import type { Logger } from '../base/logger.ts';
 import type { Transport, TransportHandler } from '../base/transport.ts';
 import type { Config } from '../config/config.ts';
 import { type PoolSettings, resolvePoolSettings } from '../config/pool-settings.ts';
+import type { ClientSecurity } from '../net/client-security.ts';
 import { Farewell } from '../net/farewell.ts';
 import { Wire, type WireReader } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
@@ -45,11 +47,16 @@ export interface LoginContext {
   readonly keys: DerivedKeys;
   readonly secrets: SecretSource;
   readonly statements: StatementRegistry;
+  readonly security: ClientSecurity;
+  /** For what anybody can make happen as often as they like. */
+  readonly boundedLog: BoundedLog;
 }
 
 type LoginState =
   /** Negotiation and startup packet. */
   | 'startup'
+  /** A TLS handshake is under way. */
+  | 'securing'
   /** The client has been asked something. */
   | 'authenticating'
   /** We compute, or wait for the first server's parameters. */
@@ -63,6 +70,10 @@ const MAX_DATABASE_BYTES = 63;
 const MAX_USER_BYTES = 127;
 
 const NO = Buffer.from('N');
+const YES = Buffer.from('S');
+
+/** How a TLS handshake begins, where PostgreSQL's first packet has the high byte of its length. */
+const TLS_HANDSHAKE = 0x16;
 
 const AUTHENTICATION_CODES: Readonly<Record<AuthenticationRequest['type'], number>> = {
   ok: 0,
@@ -110,15 +121,28 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     if (refusal !== null) login.#refuse(refusal, 'limit_reached');
   }
 
+  /** Half a handshake is no sign of good will either. */
   get isSilent(): boolean {
-    return this.#isSilent;
+    return this.#isSilent || this.#state === 'securing';
   }
 
   // WireReader
 
-  onConnected(): void {}
+  /** The connection is secured. Nothing has been read of it yet. */
+  onConnected(): void {
+    if (this.#state !== 'securing') return;
+    this.#state = 'startup';
+    if (this.#context.security.needsCertificate && (this.#wire.security?.peer ?? null) === null) {
+      this.#refuse(errors.clientCertificateRequired(), 'authentication_failed');
+    }
+  }
 
   onBytes(buffer: Buffer, start: number, end: number, own: boolean): number {
+    if (this.#isSilent && buffer[start] === TLS_HANDSHAKE && this.#context.security.isOffered) {
+      this.#isSilent = false;
+      this.#secure(Buffer.from(buffer.subarray(start, end)));
+      return end;
+    }
     this.#isSilent = false;
     let at = start;
     while (at < end) {
@@ -145,7 +169,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.#wire.destroy();
   }
 
-  onClosed(): void {
+  onClosed(error: Error | null): void {
+    if (this.#state === 'securing') this.#onHandshakeFailed(error);
     this.#end();
     this.#context.registry.onClientGone();
   }
@@ -218,7 +243,26 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     if (followed) return this.#refuse(errors.unencryptedDataAfter(what), 'startup_refused');
     if (what === 'SSL') this.#sslAsked = true;
     else this.#gssencAsked = true;
-    this.#wire.send(NO);
+    if (what === 'SSL' && this.#context.security.isOffered) {
+      this.#wire.send(YES);
+      this.#secure(null);
+    } else {
+      this.#wire.send(NO);
+    }
+  }
+
+  /** `first`: what a client that has not asked began with. */
+  #secure(first: Buffer | null): void {
+    this.#state = 'securing';
+    // Encryption is settled with this.
+    this.#sslAsked = true;
+    this.#gssencAsked = true;
+    this.#wire.secure((plain, handler) => this.#context.security.accept(plain, handler, first));
+  }
+
+  #onHandshakeFailed(error: Error | null): void {
+    const client = `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
+    this.#context.boundedLog.warn({ client }, error?.message ?? 'TLS handshake failed');
   }
 
   /** As PostgreSQL does it: before anything else is looked at, and only if not all can be had that was asked for. */
@@ -230,6 +274,9 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   }
 
   #onStartupMessage(parameters: ReadonlyMap<string, string>): void {
+    if (this.#context.security.isRequired && this.#wire.security === null) {
+      return this.#refuse(errors.tlsRequired(), 'startup_refused');
+    }
     const replication = asksForReplication(parameters.get('replication'));
     if (replication === 'invalid') {
       return this.#refuse(errors.invalidReplication(parameters.get('replication') ?? ''), 'startup_refused');
@@ -391,10 +438,13 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #refuse(report: ErrorReport, reason: ClientCloseReason): void {
     if (this.#state === 'over') return;
     const { environment, registry, config } = this.#context;
+    const isDeaf = this.#state === 'securing';
     this.#end();
     registry.countRefused(report);
     if (config.settings.logPoolerErrors) this.#log('info', { reason, sqlstate: report.sqlstate }, report.message);
-    Farewell.say(this.#wire, environment, message.errorResponse(report), () => registry.onClientGone());
+    // In the middle of a handshake there is nobody to tell.
+    if (isDeaf) this.#wire.destroy();
+    else Farewell.say(this.#wire, environment, message.errorResponse(report), () => registry.onClientGone());
   }
 
   /** Leaves all lists. The wire may get another reader, or close. */

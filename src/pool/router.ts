@@ -11,7 +11,10 @@ import { Pool, type PoolOptions } from './pool.ts';
 import { PoolTotals } from './pool-totals.ts';
 
 export interface RouterOptions
-  extends Pick<PoolOptions, 'environment' | 'log' | 'budget' | 'keys' | 'resolver' | 'unguessable' | 'statements'> {
+  extends Pick<
+    PoolOptions,
+    'environment' | 'log' | 'budget' | 'keys' | 'resolver' | 'unguessable' | 'statements' | 'security'
+  > {
   readonly config: Config;
   /** What is known of a user who has no password in the database entry; null if nothing. */
   readonly secretOf: (userName: string) => Secret | null;

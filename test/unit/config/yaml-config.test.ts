@@ -207,7 +207,7 @@ pools: {}
     ['pool_size: 1', '2:13: "pool_size" is not a setting of the section "pgbouncer", but of a database and a user'],
     ['session_attach: login', '2:13: "session_attach" is not supported yet'],
     ['reload_on_change: on', '2:13: "reload_on_change" is not supported yet'],
-    ['client_tls_sslmode: require', '2:13: PgBouncer\'s setting "client_tls_sslmode" is not supported yet'],
+    ['admin_users: someone', '2:13: PgBouncer\'s setting "admin_users" is not supported yet'],
     [
       'auth_type: hba',
       '2:24: bad value for "auth_type": PgBouncer\'s "hba" is not supported yet (supported: any, trust, plain, md5, scram-sha-256)',
