@@ -74,7 +74,10 @@ export function makeCertificate(options: CertificateOptions = {}): Certificate {
   const der = sequence(tbs, signatureAlgorithm, bits(sign(signature.hash, tbs, signer)));
   return {
     key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    cert: `-----BEGIN CERTIFICATE-----\n${der.toString('base64').replaceAll(/.{64}/g, '$&\n')}\n-----END CERTIFICATE-----\n`,
+    cert: `-----BEGIN CERTIFICATE-----\n${der
+      .toString('base64')
+      .match(/.{1,64}/g)
+      ?.join('\n')}\n-----END CERTIFICATE-----\n`,
     der,
     subject,
     algorithm,
@@ -86,10 +89,13 @@ export function makeAuthority(commonName = 'test root'): Certificate {
   return makeCertificate({ subject: [['CN', commonName]], isAuthority: true });
 }
 
-/** Writes texts into files of a folder that goes with the present test. Returns the paths. */
-export function writeFiles<Name extends string>(texts: Readonly<Record<Name, string>>): Record<Name, string> {
+/** Writes texts into files of a folder that goes when `atEnd` says so, usually with the present test. Returns the paths. */
+export function writeFiles<Name extends string>(
+  texts: Readonly<Record<Name, string>>,
+  atEnd: (remove: () => void) => void = onTestFinished,
+): Record<Name, string> {
   const folder = mkdtempSync(join(tmpdir(), 'tsbouncer-tls-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  atEnd(() => rmSync(folder, { recursive: true, force: true }));
   const entries = Object.entries<string>(texts).map(([file, text]) => {
     const path = join(folder, `${file}.pem`);
     writeFileSync(path, text, { mode: 0o600 });

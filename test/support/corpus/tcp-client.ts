@@ -37,6 +37,8 @@ export class TcpClient {
   /** Body of BackendKeyData, after `login`. */
   cancelKey: Buffer = Buffer.alloc(0);
   readonly #socket: Socket;
+  /** The TCP socket: the same one, without TLS. */
+  readonly #below: Socket;
   readonly #reader = new MessageReader();
   #wishes: Wish[] = [];
   /** Answers to SSLRequest and GSSENCRequest are no messages: how many such bytes are expected. */
@@ -45,8 +47,9 @@ export class TcpClient {
   /** Count only: for results that are not to be kept. */
   #counting = false;
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, below = socket) {
     this.#socket = socket;
+    this.#below = below;
     socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     socket.on('error', (error) => {
       this.error ??= error;
@@ -90,7 +93,7 @@ export class TcpClient {
       if (answer.toString() !== 'S') throw new Error(`the answer to SSLRequest is ${answer.toString()}`);
     }
     const secured = secure({ rejectUnauthorized: false, ALPNProtocols: ['postgresql'], ...options, socket });
-    const client = new TcpClient(secured);
+    const client = new TcpClient(secured, socket);
     await new Promise<void>((resolve, reject) => {
       secured.once('secureConnect', resolve);
       secured.once('error', reject);
@@ -259,7 +262,7 @@ export class TcpClient {
   /** Closes the socket as a program that exits does: FIN, or RST if there is unread input. */
   async drop(how: 'fin' | 'rst' = 'fin'): Promise<void> {
     if (how === 'fin') this.#socket.destroy();
-    else this.#socket.resetAndDestroy();
+    else this.#below.resetAndDestroy();
     await this.#until(() => this.closed, 'the close of the socket');
   }
 
