@@ -8,6 +8,7 @@ import { Consoles } from './admin/consoles.ts';
 import { AuthFile } from './auth/auth-file.ts';
 import { DerivedKeys } from './auth/derived-keys.ts';
 import { loadAuthPolicy } from './auth/load-auth-policy.ts';
+import { BoundedLog } from './base/bounded-log.ts';
 import type { Environment, Timer } from './base/environment.ts';
 import { errors } from './base/errors.ts';
 import type { Logger } from './base/logger.ts';
@@ -35,6 +36,7 @@ import { onlyUserOf } from './net/private-folder.ts';
 import { Resolver } from './net/resolver.ts';
 import type { SocketHandle } from './net/socket-binding.ts';
 import { SocketFactory } from './net/socket-factory.ts';
+import { TlsContexts } from './net/tls-contexts.ts';
 import { watchFolder } from './net/watch-folder.ts';
 import { DatabaseControl } from './pool/database-control.ts';
 import { Janitor } from './pool/janitor.ts';
@@ -95,6 +97,7 @@ export class Pooler {
   readonly #overrides: PoolerOverrides;
   readonly #environment: Environment;
   readonly #sockets: SocketFactory;
+  readonly #tls: TlsContexts;
   readonly #resolver: Resolver;
   readonly #router: Router;
   readonly #registry: ClientRegistry;
@@ -137,6 +140,7 @@ export class Pooler {
       keepAlive: settings.tcpKeepalive,
       keepAliveDelayMs: settings.tcpKeepidleMs,
     });
+    this.#tls = new TlsContexts(settings);
     const real = new NodeEnvironment((address, handler) => this.#sockets.dial(address, handler));
     const environment = overrides.environment?.(real) ?? real;
     this.#environment = environment;
@@ -164,6 +168,7 @@ export class Pooler {
       resolver: this.#resolver,
       unguessable: environment.randomBytes(16).toString('hex'),
       statements,
+      security: this.#tls,
       secretOf: (userName) => users.lookup(userName),
     });
     const systemUser = settings.unixSocketDir === null ? null : onlyUserOf(settings.unixSocketDir);
@@ -187,6 +192,8 @@ export class Pooler {
       secrets: users,
       statements,
       console: this.#consoles,
+      security: this.#tls,
+      boundedLog: new BoundedLog(environment, this.log),
     };
     this.#statsLog = new StatsLog(this.#router, this.log, settings.statsPeriodMs, environment.now());
     this.#janitor = new Janitor(environment, { onRound: (nowMs) => this.#onRound(nowMs) });
@@ -283,7 +290,7 @@ export class Pooler {
   }
 
   /**
-   * Reads the configuration's file and auth_file again and goes on with what they say, which is in force when the promise
+   * Reads the configuration's file again, and those that it names (auth_file, certificates), and goes on with what they say, which is in force when the promise
    * resolves. If something is wrong with them nothing changes. Never rejects.
    */
   reload(): Promise<ReloadResult> {
@@ -375,9 +382,11 @@ export class Pooler {
     const { settings } = config;
     const useSecrets = this.#users.prepare(config);
     const policy = loadAuthPolicy(settings, this.#logins.systemUser);
+    const useCertificates = this.#tls.prepare(settings);
     return () => {
       this.#ownLog?.configure(logSettings(settings, this.#overrides));
       useSecrets();
+      useCertificates();
       this.#sockets.configure({ keepAlive: settings.tcpKeepalive, keepAliveDelayMs: settings.tcpKeepidleMs });
       this.#resolver.configure({ maxTtlMs: settings.dnsMaxTtlMs, notFoundTtlMs: settings.dnsNxdomainTtlMs });
       this.#statsLog.configure(settings.statsPeriodMs);

@@ -88,6 +88,12 @@ export const errors = {
   // Who may come in. Before a password is proven, all that depends on user, database or secret is this one error.
   authenticationFailed: () => fatal('28P01', 'password authentication failed'),
   noSuchDatabase: (name: string) => fatal('3D000', `no such database: ${name}`),
+  tlsRequired: () =>
+    fatal('28000', 'SSL required', { hint: 'Connect with sslmode=require or a stricter one (client_tls_sslmode).' }),
+  clientCertificateRequired: () =>
+    fatal('28000', 'connection requires a valid client certificate', {
+      detail: 'client_tls_sslmode asks for one that client_tls_ca_file can vouch for.',
+    }),
   noForcedUser: () =>
     fatal('28000', 'auth_type any needs a forced user', {
       hint: 'Set user= for this database, or choose another auth_type.',

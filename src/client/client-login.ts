@@ -9,6 +9,7 @@ import { channelBindingOf } from '../auth/channel-binding.ts';
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import { MAX_AUTHENTICATION_MESSAGE_BYTES } from '../auth/password-message.ts';
 import type { SecretSource } from '../auth/secret-source.ts';
+import type { BoundedLog } from '../base/bounded-log.ts';
 import type { ClientCloseReason } from '../base/close-reason.ts';
 import type { Environment, Timer } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
@@ -17,6 +18,7 @@ import type { Logger } from '../base/logger.ts';
 import { type Transport, type TransportHandler, UNIX_ADDRESS } from '../base/transport.ts';
 import type { Config } from '../config/config.ts';
 import { resolvePoolSettings } from '../config/pool-settings.ts';
+import type { ClientSecurity } from '../net/client-security.ts';
 import { Farewell } from '../net/farewell.ts';
 import { Wire, type WireReader } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
@@ -54,11 +56,16 @@ export interface LoginContext {
   readonly secrets: SecretSource;
   readonly statements: StatementRegistry;
   readonly console: ConsoleHandler;
+  readonly security: ClientSecurity;
+  /** For what anybody can make happen as often as they like. */
+  readonly boundedLog: BoundedLog;
 }
 
 type LoginState =
   /** Negotiation and startup packet. */
   | 'startup'
+  /** A TLS handshake is under way. */
+  | 'securing'
   /** The client has been asked something. */
   | 'authenticating'
   /** We compute, or wait for the first server's parameters. */
@@ -72,6 +79,10 @@ const MAX_DATABASE_BYTES = 63;
 const MAX_USER_BYTES = 127;
 
 const NO = Buffer.from('N');
+const YES = Buffer.from('S');
+
+/** How a TLS handshake begins, where PostgreSQL's first packet has the high byte of its length. */
+const TLS_HANDSHAKE = 0x16;
 
 export class ClientLogin implements WireReader, Login, LoginWaiter {
   list: LinkedList<Login> | null = null;
@@ -113,8 +124,9 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     if (refusal !== null) login.#refuse(refusal, 'limit_reached');
   }
 
+  /** Half a handshake is no sign of good will either. */
   get isSilent(): boolean {
-    return this.#isSilent || this.#delayedAnswer !== null;
+    return this.#isSilent || this.#state === 'securing' || this.#delayedAnswer !== null;
   }
 
   get owesSinceMs(): number | null {
@@ -123,9 +135,21 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
 
   // WireReader
 
-  onConnected(): void {}
+  /** The connection is secured. Nothing has been read of it yet. */
+  onConnected(): void {
+    if (this.#state !== 'securing') return;
+    this.#state = 'startup';
+    if (this.#context.security.needsCertificate && (this.#wire.security?.peer ?? null) === null) {
+      this.#refuse(errors.clientCertificateRequired(), 'authentication_failed');
+    }
+  }
 
   onBytes(buffer: Buffer, start: number, end: number, own: boolean): number {
+    if (this.#isSilent && buffer[start] === TLS_HANDSHAKE && this.#isTlsOffered) {
+      this.#isSilent = false;
+      this.#secure(Buffer.from(buffer.subarray(start, end)));
+      return end;
+    }
     this.#isSilent = false;
     let at = start;
     while (at < end) {
@@ -152,7 +176,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.#wire.destroy();
   }
 
-  onClosed(): void {
+  onClosed(error: Error | null): void {
+    if (this.#state === 'securing') this.#onHandshakeFailed(error);
     this.#end();
     this.#context.registry.onClientGone();
   }
@@ -230,7 +255,26 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     if (followed) return this.#refuse(errors.unencryptedDataAfter(what), 'startup_refused');
     if (what === 'SSL') this.#sslAsked = true;
     else this.#gssencAsked = true;
-    this.#wire.send(NO);
+    if (what === 'SSL' && this.#isTlsOffered) {
+      this.#wire.send(YES);
+      this.#secure(null);
+    } else {
+      this.#wire.send(NO);
+    }
+  }
+
+  /** `first`: what a client that has not asked began with. */
+  #secure(first: Buffer | null): void {
+    this.#state = 'securing';
+    // Encryption is settled with this.
+    this.#sslAsked = true;
+    this.#gssencAsked = true;
+    this.#wire.secure((plain, handler) => this.#context.security.accept(plain, handler, first));
+  }
+
+  #onHandshakeFailed(error: Error | null): void {
+    const client = `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
+    this.#context.boundedLog.warn({ client }, error?.message ?? 'TLS handshake failed');
   }
 
   /** As PostgreSQL does it: before anything else is looked at, and only if not all can be had that was asked for. */
@@ -242,6 +286,9 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   }
 
   #onStartupMessage(parameters: ReadonlyMap<string, string>): void {
+    if (this.#context.security.isRequired && this.#wire.security === null && !this.#isUnix) {
+      return this.#refuse(errors.tlsRequired(), 'startup_refused');
+    }
     const replication = asksForReplication(parameters.get('replication'));
     if (replication === 'invalid') {
       return this.#refuse(errors.invalidReplication(parameters.get('replication') ?? ''), 'startup_refused');
@@ -268,13 +315,13 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     const { user, database } = this.#identity!;
     const { remoteAddress: address, security } = this.#wire;
     const decision = policy.decide({
-      kind: address === UNIX_ADDRESS ? 'unix' : security === null ? 'plain' : 'tls',
+      kind: this.#isUnix ? 'unix' : security === null ? 'plain' : 'tls',
       address,
       database,
       user,
       isPhysicalReplication: this.#isReplication && this.#packet.get('replication') !== 'database',
       certificate: security?.peer ?? null,
-      systemUser: address === UNIX_ADDRESS ? systemUser : null,
+      systemUser: this.#isUnix ? systemUser : null,
     });
     if (decision.outcome === 'refuse') {
       this.#log('info', { cause: decision.cause, line: decision.line }, 'login refused');
@@ -453,10 +500,13 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #refuse(report: ErrorReport, reason: ClientCloseReason): void {
     if (this.#state === 'over') return;
     const { environment, registry, config } = this.#context;
+    const isDeaf = this.#state === 'securing';
     this.#end();
     registry.countRefused(report);
     if (config.settings.logPoolerErrors) this.#log('info', { reason, sqlstate: report.sqlstate }, report.message);
-    Farewell.say(this.#wire, environment, message.errorResponse(report), () => registry.onClientGone());
+    // In the middle of a handshake there is nobody to tell.
+    if (isDeaf) this.#wire.destroy();
+    else Farewell.say(this.#wire, environment, message.errorResponse(report), () => registry.onClientGone());
   }
 
   /** Leaves all lists. The wire may get another reader, or close. */
@@ -467,6 +517,15 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.#authenticator?.abandon();
     this.#delayedAnswer?.cancel();
     this.#pool?.stopAwaiting(this);
+  }
+
+  get #isUnix(): boolean {
+    return this.#wire.remoteAddress === UNIX_ADDRESS;
+  }
+
+  /** As in PostgreSQL, what does not leave the machine is not secured. */
+  get #isTlsOffered(): boolean {
+    return this.#context.security.isOffered && !this.#isUnix;
   }
 
   /** Where the client comes from. */

@@ -21,6 +21,7 @@ import {
   unixFolder,
 } from './setting-kinds.ts';
 import { settingsWithoutEffect } from './settings-without-effect.ts';
+import { TLS_PROTOCOLS, tlsProtocols } from './tls-kinds.ts';
 
 const poolMode = choice(['session', 'transaction', 'statement']);
 const syslogFacility = choice([
@@ -38,6 +39,8 @@ const syslogFacility = choice([
   'local7',
 ]);
 const balancing = choice(['round-robin', 'disable']);
+const sslMode = choice(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']);
+const SECURE_PROTOCOLS = Object.freeze(TLS_PROTOCOLS.slice(2));
 const count = integer(0);
 /** It goes into the startup packet for servers, which is bounded. */
 const parameterValue = text({ maxBytes: 255 });
@@ -187,6 +190,36 @@ const authentication = [
   ),
 ] as const;
 
+const clientTls = [
+  setting('client_tls_sslmode', 'clientTlsSslmode', sslMode, 'disable').documented(
+    'Whether clients may (`allow`, `prefer`) or must use TLS, and with the last two show a valid certificate.',
+  ),
+  setting('client_tls_key_file', 'clientTlsKeyFile', optional(path), null).documented(
+    'Private key of client_tls_cert_file, in PEM and without a passphrase.',
+  ),
+  setting('client_tls_cert_file', 'clientTlsCertFile', optional(path), null).documented(
+    'Certificate that clients are shown, in PEM, followed by those between it and its root.',
+  ),
+  setting('client_tls_ca_file', 'clientTlsCaFile', optional(path), null).documented(
+    'Root certificates for those of clients; where it is set, clients are asked for theirs.',
+  ),
+  setting('client_tls_protocols', 'clientTlsProtocols', tlsProtocols, SECURE_PROTOCOLS).documented(
+    'Versions of TLS that clients may use.',
+  ),
+  setting('client_tls_ciphers', 'clientTlsCiphers', text(), 'default').documented(
+    "Ciphers for clients up to TLS 1.2: OpenSSL's list, or `default`, `all`.",
+  ),
+  setting('client_tls13_ciphers', 'clientTls13Ciphers', text(), '').documented(
+    'Ciphers for clients with TLS 1.3, separated by colons; empty takes those that client_tls_ciphers names, or all.',
+  ),
+  setting('client_tls_ecdhcurve', 'clientTlsEcdhcurve', text(), 'auto').documented(
+    "Curves for clients' key exchange, separated by colons; `auto` leaves it to OpenSSL, `none` is for TLS 1.2 only.",
+  ),
+  setting('client_tls_dheparams', 'clientTlsDheparams', choice(['auto', 'none'], ['legacy']), 'auto').documented(
+    'Size of the parameters of DHE key exchange, as the key asks for it, or `none` for no DHE.',
+  ),
+] as const;
+
 const clients = [
   setting('client_login_timeout', 'clientLoginTimeoutMs', duration(), 60 * SECOND).documented(
     'Seconds that a client may take to log in; 0 means no limit.',
@@ -284,6 +317,38 @@ const servers = [
   ),
 ] as const;
 
+const serverTls = [
+  setting('server_tls_sslmode', 'serverTlsSslmode', sslMode, 'prefer').documented(
+    'Whether server connections use TLS, and what of its certificate is checked: the sslmode of libpq.',
+  ),
+  setting(
+    'server_tls_sslnegotiation',
+    'serverTlsSslnegotiation',
+    choice(['postgres', 'direct']),
+    'postgres',
+  ).documented(
+    'Whether TLS is asked for or begun at once (`direct`: PostgreSQL 17, and server_tls_sslmode `require` or more).',
+  ),
+  setting('server_tls_ca_file', 'serverTlsCaFile', optional(path), null).documented(
+    'Root certificates for those of servers, in PEM; not set means those that come with Node, for verify-full only.',
+  ),
+  setting('server_tls_key_file', 'serverTlsKeyFile', optional(path), null).documented(
+    'Private key of server_tls_cert_file, in PEM and without a passphrase.',
+  ),
+  setting('server_tls_cert_file', 'serverTlsCertFile', optional(path), null).documented(
+    'Certificate that servers are shown, in PEM; not set shows none.',
+  ),
+  setting('server_tls_protocols', 'serverTlsProtocols', tlsProtocols, SECURE_PROTOCOLS).documented(
+    'Versions of TLS that may be used with servers.',
+  ),
+  setting('server_tls_ciphers', 'serverTlsCiphers', text(), 'default').documented(
+    "Ciphers for servers up to TLS 1.2: OpenSSL's list, or `default`, `all`.",
+  ),
+  setting('server_tls13_ciphers', 'serverTls13Ciphers', text(), '').documented(
+    'Ciphers for servers with TLS 1.3, separated by colons; empty takes those that server_tls_ciphers names, or all.',
+  ),
+] as const;
+
 const names = [
   setting('load_balance_hosts', 'loadBalanceHosts', balancing, 'round-robin').documented(
     'Which of several hosts is connected to: each in turn, or (`disable`) always the same until it fails.',
@@ -369,9 +434,11 @@ export const settingGroups = [
   { title: 'Pools', settings: pools },
   { title: 'Limits', settings: limits },
   { title: 'Authentication', settings: authentication },
+  { title: 'TLS with clients', settings: clientTls },
   { title: 'Clients and queries', settings: clients },
   { title: 'Session parameters', settings: parameters },
   { title: 'Server connections', settings: servers },
+  { title: 'TLS with servers', settings: serverTls },
   { title: 'Hosts and names', settings: names },
   { title: 'Logs, metrics, shutdown', settings: operation },
   { title: 'Accepted without effect', settings: settingsWithoutEffect },
@@ -382,6 +449,7 @@ const settings = settingGroups.flatMap((group): readonly GlobalSetting[] => grou
 type GlobalSetting = (typeof settingGroups)[number]['settings'][number];
 export type Settings = ValuesOf<readonly GlobalSetting[]>;
 export type PoolMode = Settings['poolMode'];
+export type SslMode = Settings['clientTlsSslmode'];
 export type LoadBalanceHosts = Settings['loadBalanceHosts'];
 
 /** Each entry of the section `databases:`. */

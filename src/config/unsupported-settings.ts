@@ -8,12 +8,7 @@ const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/
 
 export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<string>>> = {
   pgbouncer: words(`
-    auth_dbname auth_ldap_options auth_query
-    auth_user client_tls13_ciphers client_tls_ca_file client_tls_cert_file client_tls_ciphers client_tls_dheparams
-    client_tls_ecdhcurve client_tls_key_file client_tls_protocols client_tls_sslmode
-    peer_id
-    server_tls13_ciphers server_tls_ca_file server_tls_cert_file server_tls_ciphers server_tls_key_file
-    server_tls_protocols server_tls_sslmode
+    auth_dbname auth_ldap_options auth_query auth_user peer_id
   `),
   databases: words('auth_dbname auth_query auth_user'),
   users: new Set(),

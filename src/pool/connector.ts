@@ -3,6 +3,8 @@
  * that went. How many are needed, and what becomes of one that has logged in, is its owner's business.
  */
 import type { Environment, SocketAddress } from '../base/environment.ts';
+import { isUnixFolder } from '../base/unix-path.ts';
+import type { ServerSecurity, TlsPlan } from '../net/server-security.ts';
 import { NEWEST_MINOR, OLDEST_MINOR } from '../protocol/protocol-version.ts';
 import type { Budget, Claimant, Lease } from '../server/lease.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
@@ -10,7 +12,7 @@ import type { ServerFailure } from '../server/server-holder.ts';
 import { type AttemptListener, ConnectAttempt } from './connect-attempt.ts';
 import type { HostFinder } from './host-finder.ts';
 import type { GateVisitor, LoginGate } from './login-gate.ts';
-import type { ServerHealth } from './server-health.ts';
+import { failureWords, type ServerHealth } from './server-health.ts';
 
 export interface ConnectorOptions {
   readonly environment: Environment;
@@ -18,8 +20,20 @@ export interface ConnectorOptions {
   readonly gate: LoginGate;
   readonly finder: HostFinder;
   readonly health: ServerHealth;
+  readonly security: ServerSecurity;
   readonly owner: ConnectorOwner;
 }
+
+/** How a connection is begun. */
+export interface ServerApproach {
+  /** The version of protocol 3 to ask for. */
+  readonly protocolMinor: number;
+  /** Null: it is not to be secured. */
+  readonly tls: TlsPlan | null;
+}
+
+/** What pg_hba.conf says of a connection that should have TLS, or should not: "no pg_hba.conf entry". */
+const NOT_ALLOWED_SO = '28000';
 
 /** The pool, or the part of it that has servers for one client each. */
 export interface ConnectorOwner extends Claimant {
@@ -33,7 +47,7 @@ export interface ConnectorOwner extends Claimant {
    * Opens a connection to an address of `host`; it is reported to `succeeded`, or `failed` and then `closed`. Null if
    * nobody needs it any more.
    */
-  open(address: SocketAddress, host: string, lease: Lease, protocolMinor: number): ServerConnection | null;
+  open(address: SocketAddress, host: string, lease: Lease, approach: ServerApproach): ServerConnection | null;
   /** No address could be reached. */
   onUnreachable(failure: ServerFailure): void;
 }
@@ -91,17 +105,25 @@ export class Connector implements AttemptListener, GateVisitor {
     this.#options.health.succeeded();
     const attempt = this.#forget(server);
     if (attempt === undefined) return;
-    if (attempt.isRetry) this.#oldHosts.add(server.address.host);
+    if (attempt.asksForOldProtocol) this.#oldHosts.add(server.address.host);
     this.#end(attempt);
+  }
+
+  /** Whether no other try follows if `server` has failed so. */
+  isFinal(server: ServerConnection, failure: ServerFailure): boolean {
+    const attempt = this.#attemptOf.get(server);
+    if (attempt === undefined || this.#stopped) return true;
+    if (failure.kind !== 'refused' && failure.kind !== 'impossible') return false;
+    return !this.#mayBeTls(attempt, server, failure);
   }
 
   /** `server` will not log in. Returns whether that is final: if not, there is another try when it has closed. */
   failed(server: ServerConnection, failure: ServerFailure): boolean {
     const attempt = this.#attemptOf.get(server);
-    const isFinal = failure.kind === 'refused' || failure.kind === 'impossible';
-    if (attempt !== undefined && !isFinal && !this.#stopped) {
-      attempt.reason = failure.reason;
-      if (failure.kind === 'version-refused') attempt.retry(server.address);
+    if (attempt !== undefined && !this.isFinal(server, failure)) {
+      if (this.#mayBeTls(attempt, server, failure)) attempt.retry(server.address, 'other-tls');
+      else if (failure.kind === 'version-refused') attempt.retry(server.address, 'old-protocol');
+      attempt.reason = failureWords(failure);
       return false;
     }
     this.#forget(server);
@@ -185,8 +207,12 @@ export class Connector implements AttemptListener, GateVisitor {
   }
 
   onAddress(attempt: ConnectAttempt, address: SocketAddress, host: string): void {
-    const minor = attempt.isRetry || this.#oldHosts.has(address.host) ? OLDEST_MINOR : NEWEST_MINOR;
-    const server = this.#options.owner.open(address, host, attempt.lease, minor);
+    const isOld = attempt.asksForOldProtocol || this.#oldHosts.has(address.host);
+    const server = this.#options.owner.open(address, host, attempt.lease, {
+      protocolMinor: isOld ? OLDEST_MINOR : NEWEST_MINOR,
+      // As in libpq, what does not leave the machine is not secured, whatever the settings say.
+      tls: isUnixFolder(address.host) ? null : this.#options.security.plan(host, attempt.tlsAttempt),
+    });
     if (server !== null) {
       this.#attemptOf.set(server, attempt);
       return;
@@ -219,6 +245,17 @@ export class Connector implements AttemptListener, GateVisitor {
       this.#attempts.add(attempt);
       attempt.next();
     }
+  }
+
+  /** As in libpq: with `prefer` what fails with TLS may do without, and with `allow` the other way round. */
+  #mayBeTls(attempt: ConnectAttempt, server: ServerConnection, failure: ServerFailure): boolean {
+    const { second } = this.#options.security;
+    if (second === null || attempt.tlsAttempt === 'second' || isUnixFolder(server.address.host)) return false;
+    if (failure.kind === 'not-secured') return second === 'plain';
+    const isSecured = server.wire.security !== null;
+    return (
+      failure.kind === 'refused' && failure.fields.sqlstate === NOT_ALLOWED_SO && isSecured === (second === 'plain')
+    );
   }
 
   #forget(server: ServerConnection): ConnectAttempt | undefined {

@@ -7,11 +7,12 @@ import type { ClientCloseReason } from '../base/close-reason.ts';
 import type { Environment, SocketAddress } from '../base/environment.ts';
 import type { ErrorReport } from '../base/errors.ts';
 import { LinkedList } from '../base/linked-list.ts';
+import type { ServerSecurity } from '../net/server-security.ts';
 import type { Budget, BudgetScope, Lease } from '../server/lease.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerFailure } from '../server/server-holder.ts';
 import type { TrafficCounters } from '../server/traffic-counters.ts';
-import { Connector, type ConnectorOwner } from './connector.ts';
+import { Connector, type ConnectorOwner, type ServerApproach } from './connector.ts';
 import type { HostFinder } from './host-finder.ts';
 import type { LoginGate } from './login-gate.ts';
 import { failureReport, ServerHealth } from './server-health.ts';
@@ -22,6 +23,7 @@ export interface DedicatedServersOptions {
   readonly budget: Budget;
   readonly gate: LoginGate;
   readonly finder: HostFinder;
+  readonly security: ServerSecurity;
   readonly pool: DedicatedServersOwner;
 }
 
@@ -43,7 +45,7 @@ export interface DedicatedServersOwner {
     address: SocketAddress,
     hostName: string,
     lease: Lease,
-    protocolMinor: number,
+    approach: ServerApproach,
     startup: ReadonlyMap<string, string>,
   ): ServerConnection | null;
 }
@@ -138,9 +140,9 @@ export class DedicatedServers implements ConnectorOwner {
     waiter.onServer(server);
   }
 
-  /** See `Connector.failed`. Who could not reach a server goes on to the next address, or hears it in `onUnreachable`. */
+  /** See `Connector.failed`. Who can try again does so, at this address or the next, or hears of it in `onUnreachable`. */
   failed(server: ServerConnection, failure: ServerFailure): void {
-    const waiter = failure.kind === 'unreachable' ? null : (this.#waiterOf.get(server) ?? null);
+    const waiter = this.#connector.isFinal(server, failure) ? (this.#waiterOf.get(server) ?? null) : null;
     this.#waiterOf.set(server, null);
     if (waiter !== null) this.waiting.remove(waiter);
     this.#connector.failed(server, failure);
@@ -208,10 +210,10 @@ export class DedicatedServers implements ConnectorOwner {
     return false;
   }
 
-  open(address: SocketAddress, hostName: string, lease: Lease, protocolMinor: number): ServerConnection | null {
+  open(address: SocketAddress, hostName: string, lease: Lease, approach: ServerApproach): ServerConnection | null {
     const waiter = this.#unserved();
     if (waiter === null) return null;
-    const server = this.#pool.open(address, hostName, lease, protocolMinor, waiter.startup);
+    const server = this.#pool.open(address, hostName, lease, approach, waiter.startup);
     if (server !== null) this.#waiterOf.set(server, waiter);
     return server;
   }

@@ -12,6 +12,7 @@ import type { DatabaseConfig } from '../config/config.ts';
 import type { PoolSettings } from '../config/pool-settings.ts';
 import type { Settings } from '../config/settings.ts';
 import type { Resolver } from '../net/resolver.ts';
+import type { ServerSecurity } from '../net/server-security.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
 import { STATUS_IDLE } from '../protocol/message-type.ts';
 import type { Budget, BudgetScope, Lease } from '../server/lease.ts';
@@ -25,7 +26,7 @@ import type { StatementRegistry } from '../server/statement-registry.ts';
 import { TrafficCounters } from '../server/traffic-counters.ts';
 import { CancelLane } from './cancel-lane.ts';
 import { CanonicalValues } from './canonical-values.ts';
-import { Connector, type ConnectorOwner } from './connector.ts';
+import { Connector, type ConnectorOwner, type ServerApproach } from './connector.ts';
 import { DedicatedServers, type DedicatedServersOwner } from './dedicated-servers.ts';
 import { HostFinder } from './host-finder.ts';
 import { IdlePicker } from './idle-picker.ts';
@@ -55,6 +56,7 @@ export interface PoolOptions extends PoolConfig {
   readonly credentials: (config: PoolConfig) => ServerCredentials;
   readonly unguessable: string;
   readonly statements: StatementRegistry;
+  readonly security: ServerSecurity;
 }
 
 /** States in which a client has the server, or something that a client has left is brought to its end. */
@@ -350,7 +352,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     address: SocketAddress,
     hostName: string,
     lease: Lease,
-    protocolMinor: number,
+    approach: ServerApproach,
     startup = NO_PARAMETERS,
   ): ServerConnection | null {
     if (this.#isPaused) return null;
@@ -365,7 +367,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       keys,
       lease,
       owner: this,
-      protocolMinor,
+      ...approach,
       parameterTable: this.parameterTable,
       maxMessageBytes: this.globals.maxPacketSizeBytes,
       unguessable,

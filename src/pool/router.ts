@@ -14,7 +14,10 @@ import type { PoolConfig } from './pool-config.ts';
 import { PoolTotals } from './pool-totals.ts';
 
 export interface RouterOptions
-  extends Pick<PoolOptions, 'environment' | 'log' | 'budget' | 'keys' | 'resolver' | 'unguessable' | 'statements'> {
+  extends Pick<
+    PoolOptions,
+    'environment' | 'log' | 'budget' | 'keys' | 'resolver' | 'unguessable' | 'statements' | 'security'
+  > {
   /** To begin with. */
   readonly config: Config;
   /** What is known of a user who has no password in the database entry; null if nothing. */

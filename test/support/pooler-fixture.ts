@@ -30,6 +30,8 @@ export interface PoolerOptions {
   readonly through?: { readonly host: string; readonly port: number };
   /** Write to sockets directly; false is the public way through Node's streams. */
   readonly directIo?: boolean;
+  /** The fixture's raw clients come with TLS. */
+  readonly rawTls?: boolean;
   /** Reasons for closing servers (`base/close-reason.ts`) that the test brings about. */
   readonly expectedCloses?: readonly string[];
   /** The test breaks PostgreSQL: it cannot be asked about connections that were left. */
@@ -78,7 +80,8 @@ export function configurationOf(options: PoolerOptions, database: string): objec
     pool_size,
     ...others
   } = options;
-  const { databaseName: _name, directIo: _io, expectedCloses: _closes, leavesServerDown: _down, ...settings } = others;
+  const { databaseName: _name, directIo: _io, rawTls: _tls, ...rest } = others;
+  const { expectedCloses: _closes, leavesServerDown: _down, ...settings } = rest;
   const { host, port } = through ?? cluster;
   const otherEntries = Object.entries(databases ?? {}).map(([name, other]) => [
     name,
@@ -171,9 +174,15 @@ export class PoolerFixture {
     return client;
   }
 
+  /** A connection that has said nothing (but what TLS needs); the caller ends it. */
+  connection(): Promise<TcpClient> {
+    return this.#options.rawTls === true ? TcpClient.connectTls(this) : TcpClient.connect(this);
+  }
+
   /** A client that speaks the bare protocol, logged in. */
   async raw(parameters: Readonly<Record<string, string>> = {}): Promise<TcpClient> {
-    const client = await TcpClient.login(this, { user: 'dave', database: this.database, ...parameters });
+    const client = await this.connection();
+    await client.logIn({ user: 'dave', database: this.database, ...parameters });
     this.#clients.add({ end: () => client.leave() });
     return client;
   }

@@ -9,6 +9,7 @@ import { DerivedKeys } from '../../src/auth/derived-keys.ts';
 import { loadAuthPolicy } from '../../src/auth/load-auth-policy.ts';
 import { parseSecret } from '../../src/auth/secret.ts';
 import type { SecretSource } from '../../src/auth/secret-source.ts';
+import { BoundedLog } from '../../src/base/bounded-log.ts';
 import type { ClientCloseReason, ServerCloseReason } from '../../src/base/close-reason.ts';
 import { errors } from '../../src/base/errors.ts';
 import type { Client } from '../../src/client/client.ts';
@@ -20,7 +21,9 @@ import { type DetailSnapshot, snapshotDetails } from '../../src/client/detail-sn
 import { Suspension } from '../../src/client/suspension.ts';
 import type { Config } from '../../src/config/config.ts';
 import { configFromObject } from '../../src/config/load-config.ts';
+import type { ClientSecurity } from '../../src/net/client-security.ts';
 import { Resolver } from '../../src/net/resolver.ts';
+import type { ServerSecurity } from '../../src/net/server-security.ts';
 import { DatabaseControl } from '../../src/pool/database-control.ts';
 import { Janitor } from '../../src/pool/janitor.ts';
 import type { Pool } from '../../src/pool/pool.ts';
@@ -31,6 +34,7 @@ import type { PoolerSnapshot } from '../../src/pool/snapshot.ts';
 import { StatementRegistry } from '../../src/server/statement-registry.ts';
 import { handMadeSnapshot } from '../unit/metrics/hand-made-snapshot.ts';
 import { MemoryStream } from './memory-stream.ts';
+import { noClientTls, noServerTls } from './memory-tls.ts';
 import { MemoryTransport, type Segmentation, SharedMemory } from './memory-transport.ts';
 import type { LoginOptions } from './raw-client.ts';
 import { RecordingActions } from './recording-actions.ts';
@@ -53,6 +57,9 @@ export interface BenchSetup {
   readonly seed?: number;
   /** Steps in an order that chance decides. */
   readonly shuffled?: boolean;
+  /** How TLS is done; without it there is none. See `memory-tls.ts`. */
+  readonly clientSecurity?: (environment: VirtualEnvironment) => ClientSecurity;
+  readonly serverSecurity?: ServerSecurity;
   /** Sockets read into memory of their own each time, as TLS ones do. */
   readonly ownMemory?: boolean;
   /** The caller cleans up by `finish` (many benches in one test). */
@@ -140,6 +147,7 @@ export class SessionBench {
       resolver: this.resolver,
       unguessable: environment.randomBytes(16).toString('hex'),
       statements,
+      security: setup.serverSecurity ?? noServerTls,
       secretOf: (userName) => (secrets.lookup(userName) instanceof Promise ? null : lookedUp(secrets, userName)),
     });
     this.#suspension = new Suspension({
@@ -174,6 +182,8 @@ export class SessionBench {
       secrets,
       statements,
       console: this.consoles,
+      security: setup.clientSecurity?.(environment) ?? noClientTls,
+      boundedLog: new BoundedLog(environment, log),
     };
     this.janitor = new Janitor(environment, { onRound: (nowMs) => this.#onRound(nowMs) });
     this.janitor.start();

@@ -19,6 +19,7 @@ import type { Waiter } from '../../../src/pool/waiter.ts';
 import type { ServerConnection } from '../../../src/server/server-connection.ts';
 import type { ServerState } from '../../../src/server/server-state.ts';
 import { StatementRegistry } from '../../../src/server/statement-registry.ts';
+import { noServerTls } from '../../support/memory-tls.ts';
 import { handMadeSnapshot } from './hand-made-snapshot.ts';
 import { ManualEnvironment } from './manual-environment.ts';
 
@@ -62,6 +63,7 @@ class House {
       }),
       unguessable: 'x',
       statements: new StatementRegistry(),
+      security: noServerTls,
       secretOf: () => ({ kind: 'plain', password: SECRET }),
     });
   }
