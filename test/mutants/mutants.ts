@@ -357,8 +357,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'slowloris',
     file: 'client/client-login.ts',
-    from: '    this.#isSilent = false;\n',
-    to: '    this.#isSilent = false;\n    this.#owesSinceMs = this.#context.environment.now();\n',
+    from: '    this.#isSilent = false;\n    let at',
+    to: '    this.#isSilent = false;\n    this.#owesSinceMs = this.#context.environment.now();\n    let at',
     test: 'session/login-hardening.test.ts',
     name: 'a byte now and then is no answer',
   },
