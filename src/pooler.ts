@@ -47,7 +47,7 @@ import type { PoolerSnapshot } from './pool/snapshot.ts';
 import { StatsLog } from './pool/stats-log.ts';
 import { StatementRegistry } from './server/statement-registry.ts';
 
-/** What tests and `main.ts` may replace; everybody else leaves it alone. */
+/** What tests and `program.ts` may replace; everybody else leaves it alone. */
 export interface PoolerOverrides {
   readonly log?: Logger;
   /** Log nothing to standard output. */
@@ -382,11 +382,11 @@ export class Pooler {
     const { settings } = config;
     const useSecrets = this.#users.prepare(config);
     const policy = loadAuthPolicy(settings, this.#logins.systemUser);
-    const useCertificates = this.#tls.prepare(settings);
+    const useTls = this.#tls.prepare(settings);
     return () => {
       this.#ownLog?.configure(logSettings(settings, this.#overrides));
       useSecrets();
-      useCertificates();
+      useTls();
       this.#sockets.configure({ keepAlive: settings.tcpKeepalive, keepAliveDelayMs: settings.tcpKeepidleMs });
       this.#resolver.configure({ maxTtlMs: settings.dnsMaxTtlMs, notFoundTtlMs: settings.dnsNxdomainTtlMs });
       this.#statsLog.configure(settings.statsPeriodMs);
@@ -400,8 +400,9 @@ export class Pooler {
     };
   }
 
-  #watchFiles({ path, settings: { reloadOnChange, authFile } }: Config): void {
-    const files = path === null || !reloadOnChange ? [] : [path, authFile];
+  #watchFiles({ path, settings }: Config): void {
+    const { reloadOnChange, authFile } = settings;
+    const files = path === null || !reloadOnChange ? [] : [path, authFile, ...tlsFiles(settings)];
     this.#watch.watch(files.filter((file) => file !== null));
   }
 
@@ -512,6 +513,12 @@ export class Pooler {
       check();
     });
   }
+}
+
+function tlsFiles(settings: Settings): readonly (string | null)[] {
+  const { clientTlsKeyFile, clientTlsCertFile, clientTlsCaFile } = settings;
+  const { serverTlsKeyFile, serverTlsCertFile, serverTlsCaFile } = settings;
+  return [clientTlsKeyFile, clientTlsCertFile, clientTlsCaFile, serverTlsKeyFile, serverTlsCertFile, serverTlsCaFile];
 }
 
 /** As in PgBouncer `-v`, or `verbose`, wins over log_level. */

@@ -33,6 +33,7 @@ import type { StatementRegistry } from '../server/statement-registry.ts';
 import type { Setting } from './adjustment.ts';
 import { authenticationMessage } from './authentication-message.ts';
 import type { ClientIdentity } from './client.ts';
+import { ClientEncryption } from './client-encryption.ts';
 import { ClientParameters } from './client-parameters.ts';
 import type { ClientRegistry, Login } from './client-registry.ts';
 import { ClientSession } from './client-session.ts';
@@ -78,12 +79,6 @@ const PASSWORD_HEADER_BYTES = 5;
 const MAX_DATABASE_BYTES = 63;
 const MAX_USER_BYTES = 127;
 
-const NO = Buffer.from('N');
-const YES = Buffer.from('S');
-
-/** How a TLS handshake begins, where PostgreSQL's first packet has the high byte of its length. */
-const TLS_HANDSHAKE = 0x16;
-
 export class ClientLogin implements WireReader, Login, LoginWaiter {
   list: LinkedList<Login> | null = null;
   previous: Login | null = null;
@@ -92,11 +87,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
 
   readonly #context: LoginContext;
   readonly #wire: Wire;
+  readonly #encryption: ClientEncryption;
   #state: LoginState = 'startup';
   #isSilent = true;
   #owesSinceMs: number;
-  #sslAsked = false;
-  #gssencAsked = false;
   #identity: ClientIdentity | null = null;
   #packet: ReadonlyMap<string, string> = new Map();
   #startup: readonly Setting[] = [];
@@ -115,6 +109,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.acceptedAtMs = context.environment.now();
     this.#owesSinceMs = this.acceptedAtMs;
     this.#wire = new Wire(this, connect);
+    this.#encryption = new ClientEncryption(this.#wire, context.security);
   }
 
   /** Receives a client. `connect` makes the transport of its accepted socket. */
@@ -139,18 +134,18 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   onConnected(): void {
     if (this.#state !== 'securing') return;
     this.#state = 'startup';
-    if (this.#context.security.needsCertificate && (this.#wire.security?.peer ?? null) === null) {
-      this.#refuse(errors.clientCertificateRequired(), 'authentication_failed');
-    }
+    const refusal = this.#encryption.refusal;
+    if (refusal !== null) this.#refuse(refusal, 'authentication_failed');
   }
 
   onBytes(buffer: Buffer, start: number, end: number, own: boolean): number {
-    if (this.#isSilent && buffer[start] === TLS_HANDSHAKE && this.#isTlsOffered) {
-      this.#isSilent = false;
-      this.#secure(Buffer.from(buffer.subarray(start, end)));
+    const isFirst = this.#isSilent;
+    this.#isSilent = false;
+    if (isFirst && this.#encryption.isDirect(buffer[start])) {
+      this.#state = 'securing';
+      this.#encryption.begin(Buffer.from(buffer.subarray(start, end)));
       return end;
     }
-    this.#isSilent = false;
     let at = start;
     while (at < end) {
       if (this.#state === 'waiting') {
@@ -177,7 +172,9 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   }
 
   onClosed(error: Error | null): void {
-    if (this.#state === 'securing') this.#onHandshakeFailed(error);
+    if (this.#state === 'securing') {
+      this.#context.boundedLog.warn({ client: this.#address }, error?.message ?? 'TLS handshake failed');
+    }
     this.#end();
     this.#context.registry.onClientGone();
   }
@@ -190,9 +187,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   }
 
   onEvicted(report: ErrorReport): void {
+    const isDeaf = this.#isSilent || this.#state === 'securing';
     this.#end();
-    // Who has said nothing hears nothing; and nobody is waited for.
-    if (!this.#isSilent) {
+    // Who has said nothing hears nothing, nor can who is shaking hands; and nobody is waited for.
+    if (!isDeaf) {
       this.#context.registry.countRefused(report);
       this.#wire.send(message.errorResponse(report));
     }
@@ -228,9 +226,9 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #onPacket(packet: StartupPacket, followed: boolean): void {
     switch (packet.kind) {
       case 'ssl':
-        return this.#onNegotiation('SSL', this.#sslAsked, followed);
+        return this.#onNegotiation('SSL', followed);
       case 'gssenc':
-        return this.#onNegotiation('GSSAPI encryption', this.#gssencAsked, followed);
+        return this.#onNegotiation('GSSAPI encryption', followed);
       case 'cancel':
         // No answer, whether the key is anybody's or not.
         this.#context.registry.cancelKeys.find(packet.key)?.cancel();
@@ -249,32 +247,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     }
   }
 
-  #onNegotiation(what: 'SSL' | 'GSSAPI encryption', asked: boolean, followed: boolean): void {
-    if (asked) return this.#refuse(errors.repeatedNegotiation(what), 'startup_refused');
-    // Bytes that were sent before the answer could be taken for bytes of the secured stream (CVE-2021-3935).
-    if (followed) return this.#refuse(errors.unencryptedDataAfter(what), 'startup_refused');
-    if (what === 'SSL') this.#sslAsked = true;
-    else this.#gssencAsked = true;
-    if (what === 'SSL' && this.#isTlsOffered) {
-      this.#wire.send(YES);
-      this.#secure(null);
-    } else {
-      this.#wire.send(NO);
-    }
-  }
-
-  /** `first`: what a client that has not asked began with. */
-  #secure(first: Buffer | null): void {
-    this.#state = 'securing';
-    // Encryption is settled with this.
-    this.#sslAsked = true;
-    this.#gssencAsked = true;
-    this.#wire.secure((plain, handler) => this.#context.security.accept(plain, handler, first));
-  }
-
-  #onHandshakeFailed(error: Error | null): void {
-    const client = `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
-    this.#context.boundedLog.warn({ client }, error?.message ?? 'TLS handshake failed');
+  #onNegotiation(what: 'SSL' | 'GSSAPI encryption', followed: boolean): void {
+    const answer = this.#encryption.answer(what, followed);
+    if (typeof answer !== 'boolean') this.#refuse(answer, 'startup_refused');
+    else if (answer) this.#state = 'securing';
   }
 
   /** As PostgreSQL does it: before anything else is looked at, and only if not all can be had that was asked for. */
@@ -286,9 +262,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   }
 
   #onStartupMessage(parameters: ReadonlyMap<string, string>): void {
-    if (this.#context.security.isRequired && this.#wire.security === null && !this.#isUnix) {
-      return this.#refuse(errors.tlsRequired(), 'startup_refused');
-    }
+    const plain = this.#encryption.refusal;
+    if (plain !== null) return this.#refuse(plain, 'startup_refused');
     const replication = asksForReplication(parameters.get('replication'));
     if (replication === 'invalid') {
       return this.#refuse(errors.invalidReplication(parameters.get('replication') ?? ''), 'startup_refused');
@@ -521,11 +496,6 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
 
   get #isUnix(): boolean {
     return this.#wire.remoteAddress === UNIX_ADDRESS;
-  }
-
-  /** As in PostgreSQL, what does not leave the machine is not secured. */
-  get #isTlsOffered(): boolean {
-    return this.#context.security.isOffered && !this.#isUnix;
   }
 
   /** Where the client comes from. */

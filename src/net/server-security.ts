@@ -14,9 +14,7 @@ export interface TlsPlan {
 export interface ServerSecurity {
   /** For a connection to `hostName` (as it is configured); null for one without TLS. */
   plan(hostName: string, attempt: TlsAttempt): TlsPlan | null;
-  /** What the second attempt is, if the first has failed: libpq's `prefer` and `allow` have one. */
-  readonly second: 'plain' | 'secured' | null;
 }
 
-/** Which attempt at an address it is. */
+/** Which attempt at an address it is. Only libpq's `prefer` and `allow` make a second one otherwise. */
 export type TlsAttempt = 'first' | 'second';

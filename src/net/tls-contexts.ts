@@ -14,7 +14,8 @@ import {
   type TLSSocketOptions,
 } from 'node:tls';
 import type { Transport, TransportHandler } from '../base/transport.ts';
-import type { PeerIdentity, TransportSecurity } from '../base/transport-security.ts';
+import type { TransportSecurity } from '../base/transport-security.ts';
+import { isUnixFolder } from '../base/unix-path.ts';
 import type { Settings, SslMode } from '../config/settings.ts';
 import { certificateNames, identityOf } from './certificate-names.ts';
 import type { ClientSecurity } from './client-security.ts';
@@ -66,8 +67,8 @@ export class TlsContexts implements ClientSecurity, ServerSecurity {
   }
 
   /**
-   * Reads all files again, synchronously. Throws a ConfigError if one cannot be used. Returns how to put them into force;
-   * until then nothing changes.
+   * Reads all files again, synchronously. Throws a ConfigError if one cannot be used, and all is as it was; else returns
+   * what puts them into force.
    */
   prepare(settings: Settings): () => void {
     const sides = makeSides(settings);
@@ -112,22 +113,18 @@ export class TlsContexts implements ClientSecurity, ServerSecurity {
     socket.setMaxSendFragment(CLIENT_RECORD_BYTES);
     const examine = (): TransportSecurity | TlsError => {
       if (first !== null && socket.alpnProtocol !== ALPN) return new TlsError('direct TLS without the ALPN postgresql');
-      return securityOf(socket, side.certificate, side.asksForCertificate && isVerified(socket));
+      const isVerified = side.asksForCertificate && isPeerVerified(socket);
+      return securityOf(socket, side.certificate, isVerified ? peerCertificate(socket) : null);
     };
     return new TlsTransport(before, { plain, socket, secureEvent: 'secure', examine }, handler);
   }
 
   // ServerSecurity
 
-  get second(): 'plain' | 'secured' | null {
-    const mode = this.#sides.servers?.mode;
-    if (mode === 'prefer') return 'plain';
-    return mode === 'allow' ? 'secured' : null;
-  }
-
   plan(hostName: string, attempt: TlsAttempt): TlsPlan | null {
     const side = this.#sides.servers;
-    if (side === null) return null;
+    // As in libpq, not on a Unix socket.
+    if (side === null || isUnixFolder(hostName)) return null;
     const { mode, isDirect } = side;
     if (mode === (attempt === 'first' ? 'allow' : 'prefer')) return null;
     return {
@@ -156,33 +153,37 @@ function connectTo(hostName: string, side: ServerSide, before: Transport, handle
   };
   const socket = connect(options);
   const examine = (): TransportSecurity | TlsError => {
-    const certificate = socket.getPeerX509Certificate()?.raw ?? null;
+    const certificate = peerCertificate(socket);
     if (socket.alpnProtocol !== ALPN && (side.isDirect || socket.alpnProtocol !== false)) {
       return new TlsError('the server does not answer direct TLS with the ALPN postgresql');
     }
     if (side.mode === 'verify-full' && (certificate === null || !isForHost(certificateNames(certificate), name))) {
       return new TlsError(`the server's certificate is not for host "${hostName}"`);
     }
-    return securityOf(socket, certificate, verifies);
+    return securityOf(socket, certificate, verifies ? certificate : null);
   };
   return new TlsTransport(before, { plain, socket, secureEvent: 'secureConnect', examine }, handler);
 }
 
-/** Without Node's word for it nobody is verified. */
-function isVerified(socket: TLSSocket): boolean {
-  const { ssl } = socket as unknown as VerifyingSocket;
-  const error = ssl?.verifyError === undefined ? new Error('unknown') : ssl.verifyError();
-  return (error === null || error === undefined) && socket.getPeerX509Certificate() !== undefined;
+/** DER. To be asked once: Node takes it out of the session of a dialed connection as it gives it away [tried]. */
+function peerCertificate(socket: TLSSocket): Buffer | null {
+  return socket.getPeerX509Certificate()?.raw ?? null;
 }
 
-function securityOf(socket: TLSSocket, serverCertificate: Buffer | null, isPeerVerified: boolean): TransportSecurity {
-  const shown = isPeerVerified ? socket.getPeerX509Certificate() : undefined;
-  const peer: PeerIdentity | null = shown === undefined ? null : identityOf(certificateNames(shown.raw));
+/** Without Node's word for it nobody is verified. A peer without a certificate may be: nothing is wrong with none. */
+function isPeerVerified(socket: TLSSocket): boolean {
+  const { ssl } = socket as unknown as VerifyingSocket;
+  const error = ssl?.verifyError === undefined ? new Error('unknown') : ssl.verifyError();
+  return error === null || error === undefined;
+}
+
+/** `verified`: the peer's own, if somebody vouches for it. */
+function securityOf(socket: TLSSocket, serverCertificate: Buffer | null, verified: Buffer | null): TransportSecurity {
   return Object.freeze({
     version: socket.getProtocol() ?? '',
     cipher: socket.getCipher().standardName,
     serverCertificate,
-    peer,
+    peer: verified === null ? null : identityOf(certificateNames(verified)),
   });
 }
 

@@ -80,6 +80,7 @@ export class Wire implements TransportHandler {
    */
   secure(over: (plain: Transport, handler: TransportHandler) => Transport): void {
     this.#transport = over(this.#transport, this);
+    if (this.#stopped !== 0) this.#transport.pause();
   }
 
   /** Bytes that were sent and have not left. */

@@ -3,7 +3,6 @@
  * that went. How many are needed, and what becomes of one that has logged in, is its owner's business.
  */
 import type { Environment, SocketAddress } from '../base/environment.ts';
-import { isUnixFolder } from '../base/unix-path.ts';
 import type { ServerSecurity, TlsPlan } from '../net/server-security.ts';
 import { NEWEST_MINOR, OLDEST_MINOR } from '../protocol/protocol-version.ts';
 import type { Budget, Claimant, Lease } from '../server/lease.ts';
@@ -211,7 +210,7 @@ export class Connector implements AttemptListener, GateVisitor {
     const server = this.#options.owner.open(address, host, attempt.lease, {
       protocolMinor: isOld ? OLDEST_MINOR : NEWEST_MINOR,
       // As in libpq, what does not leave the machine is not secured, whatever the settings say.
-      tls: isUnixFolder(address.host) ? null : this.#options.security.plan(host, attempt.tlsAttempt),
+      tls: this.#options.security.plan(host, attempt.tlsAttempt),
     });
     if (server !== null) {
       this.#attemptOf.set(server, attempt);
@@ -249,13 +248,11 @@ export class Connector implements AttemptListener, GateVisitor {
 
   /** As in libpq: with `prefer` what fails with TLS may do without, and with `allow` the other way round. */
   #mayBeTls(attempt: ConnectAttempt, server: ServerConnection, failure: ServerFailure): boolean {
-    const { second } = this.#options.security;
-    if (second === null || attempt.tlsAttempt === 'second' || isUnixFolder(server.address.host)) return false;
-    if (failure.kind === 'not-secured') return second === 'plain';
-    const isSecured = server.wire.security !== null;
-    return (
-      failure.kind === 'refused' && failure.fields.sqlstate === NOT_ALLOWED_SO && isSecured === (second === 'plain')
-    );
+    if (attempt.tlsAttempt === 'second') return false;
+    const isSecond = this.#options.security.plan(server.hostName, 'second') !== null;
+    if (failure.kind === 'not-secured') return !isSecond;
+    const isAllowedSo = failure.kind !== 'refused' || failure.fields.sqlstate !== NOT_ALLOWED_SO;
+    return !isAllowedSo && (server.wire.security !== null) !== isSecond;
   }
 
   #forget(server: ServerConnection): ConnectAttempt | undefined {

@@ -1,10 +1,13 @@
 /** TLS between clients and the pooler, with real handshakes: every sslmode of libpq against every one of ours, and drivers. */
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { connect as secure } from 'node:tls';
 import { Client } from 'pg';
 import postgres from 'postgres';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import type { SslMode } from '../../src/config/settings.ts';
 import { type Certificate, makeAuthority, makeCertificate, writeFiles } from '../support/certificates.ts';
 import * as bytes from '../support/corpus/client-bytes.ts';
@@ -130,6 +133,16 @@ describe('libpq', () => {
     });
   }
 
+  for (const version of [15, 18] as const) {
+    itWith('psql')(`${version} binds the channel, and refuses one that cannot be bound`, async () => {
+      const options = 'user=alice password=alice-secret channel_binding=require';
+      const env = version === 18 ? libpq18() : {};
+      const pool = await tlsPooler('prefer', { auth_type: 'scram-sha-256' });
+      expect(await ask(pool, `${options} sslmode=require`, env)).toMatchObject({ isServed: true, isSecured: true });
+      expect(await ask(pool, `${options} sslmode=disable`, env)).toMatchObject({ isServed: false });
+    });
+  }
+
   itWith('psql')('18 with sslnegotiation=direct', async () => {
     const files = filesOf();
     const pool = await tlsPooler('require', {}, files);
@@ -146,6 +159,43 @@ describe('libpq', () => {
     expect((await ask(pool, `sslmode=verify-ca sslrootcert=${other.root}`, {})).stderr).toContain('verify failed');
     expect(await ask(pool, `sslmode=verify-ca sslrootcert=${files.root}`, {})).toMatchObject({ isServed: true });
   });
+});
+
+it('takes new certificates with a reload, and keeps clients and old ones where it must', async () => {
+  const files = filesOf();
+  const pool = await tlsPooler('require', { expectedErrors: ['reload failed'] }, files);
+  const before = await TcpClient.connectTls(pool);
+  await before.logIn(login(pool));
+  const next = makeCertificate({ issuer: root, dns: ['localhost'] });
+  writeFileSync(files.cert, next.cert);
+  // The key is still the old one's.
+  expect(await pool.pooler.applyConfig(pool.pooler.config)).toMatchObject({ ok: false });
+  expect(await shown(pool)).toEqual(ours.der);
+  writeFileSync(files.key, next.key);
+  expect(await pool.pooler.applyConfig(pool.pooler.config)).toMatchObject({ ok: true });
+  expect(await shown(pool)).toEqual(next.der);
+  expect((await before.query('select 1')).rows).toEqual([['1']]);
+  await before.leave();
+});
+
+/** The certificate that a new client is shown. */
+async function shown(pool: PoolerFixture): Promise<Buffer | undefined> {
+  const client = await TcpClient.connectTls(pool);
+  const certificate = client.peerCertificate;
+  await client.drop();
+  return certificate;
+}
+
+itWith('psql')('serves psql on a Unix socket without TLS, whatever is required', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tsbouncer-socket-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const pool = await tlsPooler('require', { unix_socket_dir: folder });
+  for (const mode of ['disable', 'prefer'] as const) {
+    const target = `host=${folder} port=${pool.port} user=dave dbname=${pool.database} sslmode=${mode}`;
+    const psql = new SystemProcess('psql', ['-XAt', '-d', target]);
+    psql.write('select 40 + 2;\n');
+    expect((await psql.end()).stdout).toBe('42\n');
+  }
 });
 
 describe('a handshake', () => {

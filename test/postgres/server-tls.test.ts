@@ -119,6 +119,15 @@ describe.each([15, 18] as const)('PostgreSQL %i', (version: PostgresVersion) => 
     expect(what).toBe(version === 18 ? 'TLSv1.3' : '08006');
   });
 
+  it('is logged in to with its channel bound', async () => {
+    const options = { cluster: tls.cluster, ...tls.settings, client_tls_sslmode: 'disable' };
+    const pool = await pooler({ ...options, database: { user: 'postgres' }, server_channel_binding: 'require' });
+    expect((await ask(pool))[0]).toBe('TLSv1.3');
+    const plain = { ...options, server_tls_sslmode: 'disable', server_channel_binding: 'require' };
+    const other = await pooler({ ...plain, database: { user: 'postgres' }, expectedCloses: REFUSED });
+    expect((await ask(other))[0]).toBe('08006');
+  });
+
   it('is sent a cancel with TLS', async () => {
     const pool = await pooler({ cluster: tls.cluster, ...tls.settings });
     const client = await TcpClient.connectTls(pool);

@@ -19,7 +19,7 @@ export const noClientTls: ClientSecurity = {
   },
 };
 
-export const noServerTls: ServerSecurity = { second: null, plan: () => null };
+export const noServerTls: ServerSecurity = { plan: () => null };
 
 /** What the other side sends in place of a ClientHello, or of the server's half of a handshake. */
 export const HELLO = Buffer.from('\x16hello');
@@ -56,17 +56,13 @@ export function memoryClientTls(options: MemoryTlsOptions = {}): (environment: V
 type MemoryAttempt = 'plain' | 'optional' | 'required' | 'direct';
 
 /** A server's half of a handshake is the one message `HELLO`, sent after ours; anything else fails. */
-export function memoryServerTls(
-  first: MemoryAttempt,
-  second: MemoryAttempt | null = null,
-): ServerSecurity & { readonly hosts: string[] } {
+export function memoryServerTls(first: MemoryAttempt, second = first): ServerSecurity & { readonly hosts: string[] } {
   const hosts: string[] = [];
   return {
     hosts,
-    second: second === null ? null : second === 'plain' ? 'plain' : 'secured',
     plan: (hostName, attempt) => {
       const kind = attempt === 'first' ? first : second;
-      if (kind === null || kind === 'plain') return null;
+      if (kind === 'plain') return null;
       return {
         isRequired: kind !== 'optional',
         isDirect: kind === 'direct',

@@ -34,6 +34,8 @@ export interface PoolerOptions {
   readonly rawTls?: boolean;
   /** Reasons for closing servers (`base/close-reason.ts`) that the test brings about. */
   readonly expectedCloses?: readonly string[];
+  /** Beginnings of lines at error level that the test brings about. */
+  readonly expectedErrors?: readonly string[];
   /** The test breaks PostgreSQL: it cannot be asked about connections that were left. */
   readonly leavesServerDown?: boolean;
   readonly [setting: string]: unknown;
@@ -81,7 +83,7 @@ export function configurationOf(options: PoolerOptions, database: string): objec
     ...others
   } = options;
   const { databaseName: _name, directIo: _io, rawTls: _tls, ...rest } = others;
-  const { expectedCloses: _closes, leavesServerDown: _down, ...settings } = rest;
+  const { expectedCloses: _closes, expectedErrors: _errors, leavesServerDown: _down, ...settings } = rest;
   const { host, port } = through ?? cluster;
   const otherEntries = Object.entries(databases ?? {}).map(([name, other]) => [
     name,
@@ -236,7 +238,9 @@ export class PoolerFixture {
   }
 
   #logProblems(): string[] {
-    const errors = this.log.filter(({ level }) => level === 'error');
+    const { expectedErrors = [] } = this.#options;
+    const isExpected = (message: string): boolean => expectedErrors.some((start) => message.startsWith(start));
+    const errors = this.log.filter(({ level, message }) => level === 'error' && !isExpected(message));
     const expected = new Set([...NO_PROBLEM_CLOSES, ...(this.#options.expectedCloses ?? [])]);
     const closes = this.serverCloses.filter((reason) => !expected.has(reason));
     return [

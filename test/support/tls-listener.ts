@@ -3,6 +3,7 @@
  * secured at once, and shows up here.
  */
 import { onTestFinished } from 'vitest';
+import type { Transport, TransportHandler } from '../../src/base/transport.ts';
 import type { TransportSecurity } from '../../src/base/transport-security.ts';
 import { configFromObject } from '../../src/config/load-config.ts';
 import type { Settings } from '../../src/config/settings.ts';
@@ -17,6 +18,9 @@ export interface TlsListenerOptions {
   readonly directIo?: boolean;
 }
 
+/** Begins a handshake; `first` is what an accepted connection began with. */
+type Secure = (plain: Transport, handler: TransportHandler, first: Buffer | null) => Transport;
+
 /** One connection, as its reader sees it. */
 export class SecuredConnection implements WireReader {
   readonly received: Buffer[] = [];
@@ -26,11 +30,11 @@ export class SecuredConnection implements WireReader {
   isClosed = false;
   drains = 0;
   wire!: Wire;
-  readonly #contexts: TlsContexts;
+  readonly #secure: Secure;
   readonly #events: (() => void)[] = [];
 
-  constructor(contexts: TlsContexts) {
-    this.#contexts = contexts;
+  constructor(secure: Secure) {
+    this.#secure = secure;
   }
 
   get text(): string {
@@ -43,6 +47,8 @@ export class SecuredConnection implements WireReader {
   }
 
   onConnected(): void {
+    // A dialed one is told twice.
+    if (this.wire.security === null) this.wire.secure((plain, handler) => this.#secure(plain, handler, null));
     this.security = this.wire.security;
     this.#tell();
   }
@@ -50,7 +56,7 @@ export class SecuredConnection implements WireReader {
   onBytes(buffer: Buffer, start: number, end: number): number {
     if (this.security === null) {
       const first = Buffer.from(buffer.subarray(start, end));
-      this.wire.secure((plain, handler) => this.#contexts.accept(plain, handler, first));
+      this.wire.secure((plain, handler) => this.#secure(plain, handler, first));
       return end;
     }
     this.received.push(Buffer.from(buffer.subarray(start, end)));
@@ -80,20 +86,22 @@ export class SecuredConnection implements WireReader {
 }
 
 export class TlsListener {
-  readonly #contexts: TlsContexts;
-  readonly #settings: Settings;
+  readonly contexts: TlsContexts;
   readonly connections: SecuredConnection[] = [];
   readonly #listener: Listener;
+  readonly #settings: Settings;
   #waiting: (() => void)[] = [];
 
   private constructor({ settings, directIo = true }: TlsListenerOptions) {
     this.#settings = configFromObject({ pgbouncer: settings, databases: { '*': 'host=127.0.0.1' } }).settings;
-    this.#contexts = new TlsContexts(this.#settings);
+    this.contexts = new TlsContexts(this.#settings);
     const factory = new SocketFactory({ direct: directIo, poison: true, keepAlive: false, keepAliveDelayMs: 0 });
     this.#listener = new Listener(
       { host: '127.0.0.1', port: 0, backlog: 10, ipv6Only: true, reusePort: false },
       (handle) => {
-        const connection = new SecuredConnection(this.#contexts);
+        const connection = new SecuredConnection((plain, handler, first) =>
+          this.contexts.accept(plain, handler, first),
+        );
         connection.wire = new Wire(connection, (handler) => factory.accept(handle, handler));
         this.connections.push(connection);
         for (const resolve of this.#waiting.splice(0)) resolve();
@@ -112,13 +120,13 @@ export class TlsListener {
     return opened;
   }
 
-  /** Reads its files again; throws as `TlsContexts.prepare`. */
+  /** As a reload does it. */
   reload(): void {
-    this.#contexts.prepare(this.#settings)();
+    this.contexts.prepare(this.#settings)();
   }
 
   get port(): number {
-    return this.#listener.address!.port;
+    return this.#listener.address?.port ?? 0;
   }
 
   /** The one that came as the n-th (from 0). */

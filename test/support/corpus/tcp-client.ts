@@ -132,6 +132,11 @@ export class TcpClient {
     return this.#tls?.getProtocol() ?? null;
   }
 
+  /** DER of what the other side has shown. */
+  get peerCertificate(): Buffer | undefined {
+    return this.#tls?.getPeerX509Certificate()?.raw;
+  }
+
   /** To come back with; undefined if the other side has offered none. */
   get tlsSession(): Buffer | undefined {
     return this.#tls?.getSession();

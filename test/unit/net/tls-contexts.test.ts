@@ -1,15 +1,17 @@
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { Socket } from 'node:net';
-import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
-import { describe, expect, test } from 'vitest';
+import { type AddressInfo, Socket } from 'node:net';
+import { type ConnectionOptions, connect, createServer, type TLSSocket } from 'node:tls';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { WRITE_GONE, WRITE_LENT } from '../../../src/base/transport.ts';
 import { ConfigError } from '../../../src/config/config-error.ts';
 import { configFromObject } from '../../../src/config/load-config.ts';
+import { SocketFactory } from '../../../src/net/socket-factory.ts';
 import { TlsContexts } from '../../../src/net/tls-contexts.ts';
 import { TlsError } from '../../../src/net/tls-error.ts';
+import { Wire } from '../../../src/net/wire.ts';
 import { type Certificate, makeAuthority, makeCertificate, writeFiles } from '../../support/certificates.ts';
-import { TlsListener } from '../../support/tls-listener.ts';
+import { SecuredConnection, TlsListener } from '../../support/tls-listener.ts';
 
 const root = makeAuthority();
 const strangers = makeAuthority('another root');
@@ -202,6 +204,115 @@ describe.each([true, false])('an accepted connection (direct handles: %s)', (dir
   });
 });
 
+/** A server's side of TLS, by Node, and the pooler's connection to it, secured at once. */
+async function dialServer(
+  certificate: Certificate,
+  settings: Readonly<Record<string, unknown>>,
+  {
+    host = 'db.example',
+    ALPNProtocols = ['postgresql'],
+  }: { readonly host?: string; readonly ALPNProtocols?: string[] } = {},
+): Promise<SecuredConnection> {
+  const { root: ca } = writeFiles({ root: root.cert });
+  const contexts = contextsOf({ server_tls_ca_file: ca, ...settings });
+  const server = createServer({ key: certificate.key, cert: certificate.cert, ALPNProtocols }, (socket) => {
+    socket.on('error', () => {});
+    socket.write('hello');
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const factory = new SocketFactory({ direct: true, poison: true, keepAlive: false, keepAliveDelayMs: 0 });
+  const connection = new SecuredConnection((plain, handler) => contexts.plan(host, 'first')!.connect(plain, handler));
+  connection.wire = new Wire(connection, (handler) => factory.dial({ host: '127.0.0.1', port }, handler));
+  onTestFinished(() => {
+    connection.wire.destroy();
+    server.close();
+  });
+  await connection.until(({ security, isClosed }) => security !== null || isClosed);
+  return connection;
+}
+
+describe('a dialed connection', () => {
+  const named = makeCertificate({ issuer: root, subject: [['CN', 'server']], dns: ['db.example'] });
+  const full = { server_tls_sslmode: 'verify-full' };
+
+  test('knows its server by the certificate, and takes its bytes', async () => {
+    const connection = await dialServer(named, full);
+    expect(connection.security).toMatchObject({ version: 'TLSv1.3', serverCertificate: named.der });
+    expect(connection.security?.peer).toEqual({ commonName: 'server', distinguishedName: 'CN=server' });
+    await connection.until(({ text }) => text === 'hello');
+  });
+
+  test('with require nobody has looked who the server is', async () => {
+    const connection = await dialServer(makeCertificate(), { server_tls_sslmode: 'require' });
+    expect(connection.security).toMatchObject({ peer: null });
+  });
+
+  test.each([
+    [
+      'with another name',
+      'verify-full',
+      named,
+      'elsewhere.example',
+      'the server\'s certificate is not for host "elsewhere.example"',
+    ],
+    [
+      'that has expired',
+      'verify-ca',
+      makeCertificate({ issuer: root, validDays: [-9, -1] }),
+      'db.example',
+      'certificate has expired',
+    ],
+    [
+      'of another root',
+      'verify-ca',
+      makeCertificate({ issuer: strangers }),
+      'db.example',
+      'unable to verify the first certificate',
+    ],
+    [
+      'that signs itself',
+      'verify-full',
+      makeCertificate({ dns: ['db.example'] }),
+      'db.example',
+      'self-signed certificate',
+    ],
+  ] as const)('does not take a certificate %s (%s)', async (_what, mode, certificate, host, words) => {
+    const connection = await dialServer(certificate, { server_tls_sslmode: mode }, { host });
+    expect(connection.security).toBeNull();
+    expect(connection.error).toBeInstanceOf(TlsError);
+    expect(connection.error?.message).toContain(words);
+    expect(connection.text).toBe('');
+  });
+
+  test('that is direct needs a server that knows what it speaks', async () => {
+    const direct = { ...full, server_tls_sslnegotiation: 'direct' };
+    expect((await dialServer(named, direct)).security).not.toBeNull();
+    const other = await dialServer(named, direct, { ALPNProtocols: [] });
+    expect(other.error?.message).toContain('ALPN');
+    // One that asked before may do without.
+    expect((await dialServer(named, full, { ALPNProtocols: [] })).security).not.toBeNull();
+  });
+
+  test('is not for a Unix socket', () => {
+    const { root: ca } = writeFiles({ root: root.cert });
+    expect(contextsOf({ ...full, server_tls_ca_file: ca }).plan('/run/postgresql', 'first')).toBeNull();
+  });
+
+  test.each([
+    ['disable', null, null],
+    ['allow', null, true],
+    ['prefer', false, null],
+    ['require', true, true],
+    ['verify-full', true, true],
+  ] as const)('%s is TLS required: %s first, %s second (null: none)', (mode, first, second) => {
+    const contexts = contextsOf({ server_tls_sslmode: mode });
+    expect(contexts.plan('db.example', 'first')?.isRequired ?? null).toBe(first);
+    expect(contexts.plan('db.example', 'second')?.isRequired ?? null).toBe(second);
+  });
+});
+
 describe('the files', () => {
   test('of a pair that do not belong together are refused', () => {
     const { files, settings } = settingsOf();
@@ -295,6 +406,17 @@ describe('ciphers and curves', () => {
     const listener = await TlsListener.open(settingsOf(more, certificate));
     const socket = await dial(listener.port);
     expect(socket.getEphemeralKeyInfo()).toMatchObject({ type });
+  });
+
+  test('of TLS 1.0 need a lower level of security in the list', async () => {
+    const old = { client_tls_protocols: 'all', client_tls_ciphers: 'DEFAULT:@SECLEVEL=0' };
+    const listener = await TlsListener.open(settingsOf(old));
+    const socket = await dial(listener.port, {
+      minVersion: 'TLSv1',
+      maxVersion: 'TLSv1',
+      ciphers: 'DEFAULT:@SECLEVEL=0',
+    });
+    expect(socket.getProtocol()).toBe('TLSv1');
   });
 
   test('with neither of them no key is ephemeral', async () => {
