@@ -442,4 +442,20 @@ export const mutants: readonly Mutant[] = [
     test: 'unit/auth/authenticator.test.ts',
     name: 'a client that has gone keeps nobody waiting for its key',
   },
+  {
+    id: 'CVE-2026-6667',
+    file: 'admin/console-right.ts',
+    from: "return held === 'admin' || needed === 'stats';",
+    to: 'return held !== null && needed !== null;',
+    test: 'session/console.test.ts',
+    name: 'rights',
+  },
+  {
+    id: 'admin by substring',
+    file: 'admin/console-right.ts',
+    from: 'if (settings.adminUsers.includes(user))',
+    to: 'if (settings.adminUsers.join().includes(user))',
+    test: 'session/console.test.ts',
+    name: 'who may come in',
+  },
 ];
