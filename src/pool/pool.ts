@@ -409,13 +409,9 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     this.#grow();
   }
 
-  /** Every server is replaced: idle ones now, the others as they come back. */
+  /** Every server is replaced: idle ones and those on their way now, the others as they come back. */
   reconnect(): void {
-    this.#interrupt('config_changed');
-    for (const server of this.servers) {
-      if (server.state === 'idle') server.close('config_changed');
-      else server.closeWhenFree ??= 'config_changed';
-    }
+    this.#replaceServers(this.#config.gate);
     this.#grow();
   }
 
