@@ -27,6 +27,7 @@ type DemoConfig = {
     readonly pool_mode: 'transaction';
     readonly auth_type: 'scram-sha-256';
     readonly auth_file: string;
+    readonly admin_users: string;
     readonly http_port: number;
   };
   readonly databases: Readonly<Record<string, { readonly host: string; readonly port: number }>>;
@@ -85,6 +86,7 @@ export async function startDemo({ log, environment, directory = '.tsbouncer' }: 
         pool_mode: 'transaction',
         auth_type: 'scram-sha-256',
         auth_file: authFile,
+        admin_users: USER,
         http_port: 9127,
       },
       databases: { postgres: server, '*': server },
@@ -103,7 +105,8 @@ export function demoBanner(
   addresses: { readonly pooler: Address; readonly metrics: Address | null },
 ): string {
   const { pooler, metrics } = addresses;
-  const url = `postgres://${USER}:${demo.password}@${pooler.host}:${pooler.port}/postgres`;
+  const base = `postgres://${USER}:${demo.password}@${pooler.host}:${pooler.port}`;
+  const url = `${base}/postgres`;
   const lines = [
     `tsbouncer listens on ${pooler.host}:${pooler.port}, in front of a PostgreSQL ${demo.version} of its own`,
     `(data in ${demo.directory}). In another terminal:`,
@@ -116,6 +119,7 @@ export function demoBanner(
       `c.query('select version()').then(r=>{console.log(r.rows);c.end()})`;
     lines.push('', 'or, without psql:', '', `  node -e "${program}"`);
   }
+  lines.push('', "The pooler's console, as PgBouncer's:", '', `  psql ${base}/pgbouncer -c 'show pools'`);
   if (metrics !== null) lines.push('', `Metrics: http://${metrics.host}:${metrics.port}/metrics`);
   return `${lines.join('\n')}\n`;
 }

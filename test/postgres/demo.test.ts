@@ -4,11 +4,13 @@ import { readFile, rm, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import type { Logger } from '../../src/base/logger.ts';
 import { configFromObject } from '../../src/config/load-config.ts';
 import { type Demo, demoBanner, startDemo } from '../../src/demo.ts';
+import { createPooler } from '../../src/pooler.ts';
 import { makeClusterDirectory } from '../support/cluster-directory.ts';
+import { itWith } from '../support/system-clients.ts';
 
 const run = promisify(execFile);
 const ignore = (): void => {};
@@ -40,6 +42,7 @@ it('is a config in the shape of the YAML file', () => {
       pool_mode: 'transaction',
       auth_type: 'scram-sha-256',
       auth_file: join(directory, 'users.txt'),
+      admin_users: 'postgres',
       http_port: 9127,
     },
     databases: { postgres: server, '*': server },
@@ -65,6 +68,17 @@ it('prints lines that can be pasted', async () => {
   const { stdout, stderr } = await run('/bin/sh', ['-c', command]);
   expect(stderr).toBe('');
   expect(stdout).toContain(`PostgreSQL ${demo.version}`);
+});
+
+itWith('psql')('has a console, where the printed line says', async () => {
+  const { pgbouncer, databases } = demo.config;
+  const pooler = await createPooler({ pgbouncer: { ...pgbouncer, listen_port: 0, http_port: 0 }, databases }, { log });
+  onTestFinished(() => pooler.close({ timeoutMs: 0 }));
+  const banner = demoBanner(demo, { pooler: pooler.address, metrics: null });
+  const command = /^ +(psql .*\/pgbouncer -c .*)$/m.exec(banner)?.[1] ?? '';
+  const { stdout } = await run('/bin/sh', ['-c', command]);
+  expect(stdout).toMatch(/^ database +\| +user +\| cl_active/);
+  expect(stdout).toMatch(/^ pgbouncer \| pgbouncer \| +1 /m);
 });
 
 it('keeps its password from start to start, and does not start without it', async () => {
