@@ -11,6 +11,7 @@ import { loadAuthPolicy } from './auth/load-auth-policy.ts';
 import { BoundedLog } from './base/bounded-log.ts';
 import type { Environment, Timer } from './base/environment.ts';
 import { errors } from './base/errors.ts';
+import { FloodLog } from './base/flood-log.ts';
 import type { Logger } from './base/logger.ts';
 import { type LogSettings, ProcessLog } from './base/process-log.ts';
 import { ClientLogin, type LoginContext } from './client/client-login.ts';
@@ -145,7 +146,7 @@ export class Pooler {
     const environment = overrides.environment?.(real) ?? real;
     this.#environment = environment;
     this.#listeners = new Listeners(this.log, (connection, unixPort) => this.#onConnection(connection, unixPort));
-    this.#watch = new ConfigWatch({ environment, watchFolder, onChange: () => this.requestReload() });
+    this.#watch = new ConfigWatch({ environment, watchFolder, onChange: () => void this.requestReload() });
     const users = new AuthFile(this.log);
     users.prepare(config)();
     this.#users = users;
@@ -186,7 +187,7 @@ export class Pooler {
       keys,
       policy: loadAuthPolicy(settings, systemUser),
       systemUser,
-      log: this.log,
+      log: new FloodLog(environment, this.log),
       router: this.#router,
       registry: this.#registry,
       secrets: users,
@@ -286,7 +287,7 @@ export class Pooler {
     for (const warning of this.config.warnings) this.log.warn({}, formatProblem(warning));
     reportDescriptorLimit(this.config, this.log);
     this.#watchFiles(this.config);
-    this.log.info({ addresses: this.#listeners.words }, 'listening');
+    this.log.info({ addresses: this.#listeners.words, version: VERSION }, 'listening');
   }
 
   /**
@@ -297,15 +298,25 @@ export class Pooler {
     return Promise.resolve(this.#config.reload());
   }
 
-  /** As `reload`, in a moment: whatever asks for it until then (a flood of signals) asks for the same one. */
-  requestReload(): void {
-    this.#reloadTimer ??= this.#environment.startTimer(0, () => {
+  /**
+   * As `reload`, in a moment: whatever asks for it until then (a flood of signals) asks for the same one. Returns whether
+   * nobody had asked for it yet.
+   */
+  requestReload(): boolean {
+    if (this.#reloadTimer !== null) return false;
+    this.#reloadTimer = this.#environment.startTimer(0, () => {
       this.#reloadTimer = null;
       const { onReloading, onReload } = this.#overrides;
       void Promise.resolve(onReloading?.())
         .then(() => this.reload())
         .then(onReload);
     });
+    return true;
+  }
+
+  /** Everything is, by `pause`. */
+  get isPaused(): boolean {
+    return this.#control.isEverythingPaused;
   }
 
   /** The console's PAUSE of everything: servers are closed as they become free, and clients wait. */

@@ -13,8 +13,9 @@ export interface SignalHandlers {
 export function handleSignals({ pooler, systemd, onEnd }: SignalHandlers): void {
   let leaving = false;
   const leave = (signal: string, how: () => Promise<void>): void => {
-    const done = leaving ? pooler.close({ timeoutMs: 0 }) : how();
+    // First the line, then what clients see of it.
     pooler.log.info({ signal }, leaving ? 'ending at once' : 'shutting down');
+    const done = leaving ? pooler.close({ timeoutMs: 0 }) : how();
     leaving = true;
     void systemd.stopping('shutting down');
     void done.then(onEnd).then(() => process.exit(0));
@@ -25,9 +26,18 @@ export function handleSignals({ pooler, systemd, onEnd }: SignalHandlers): void 
     // Immediately: the sockets go with the process.
     void onEnd().then(() => process.exit(0));
   });
-  process.on('SIGHUP', () => pooler.requestReload());
-  process.on('SIGUSR1', () => pooler.pause());
-  process.on('SIGUSR2', () => pooler.resume());
+  // One line for what changes something: they may come by the thousand.
+  process.on('SIGHUP', () => {
+    if (pooler.requestReload()) pooler.log.info({ signal: 'SIGHUP' }, 're-reading config');
+  });
+  process.on('SIGUSR1', () => {
+    if (!pooler.isPaused) pooler.log.info({ signal: 'SIGUSR1' }, 'pausing all activity');
+    pooler.pause();
+  });
+  process.on('SIGUSR2', () => {
+    if (pooler.isPaused) pooler.log.info({ signal: 'SIGUSR2' }, 'continuing from PAUSE');
+    pooler.resume();
+  });
   // The console can end it, too.
   void pooler.closed.then(onEnd).then(() => process.exit(0));
 }

@@ -98,14 +98,15 @@ export class Consoles implements ConsoleHandler, ConsoleOwner {
 
   onConsoleClosed(console: AdminConsole, reason: ClientCloseReason): void {
     const { registry, log } = this.#options;
-    const { user, wire, cancelKey } = console.guest;
+    const { user, wire, cancelKey, connectedAtMs } = console.guest;
     this.#consoles.delete(console);
     registry.cancelKeys.remove(cancelKey);
     // As in PgBouncer: with the last console everybody would be left hanging.
     if (this.#consoles.size === 0) this.#options.suspension.end();
     if (!this.#options.config().settings.logDisconnections) return;
+    const ageMs = Math.round(this.environment.now() - connectedAtMs);
     log.info(
-      { client: `${wire.remoteAddress}:${wire.remotePort}`, user, database: CONSOLE_DATABASE, reason },
+      { client: `${wire.remoteAddress}:${wire.remotePort}`, user, database: CONSOLE_DATABASE, reason, ageMs },
       `closing because: ${CLIENT_CLOSE_REASONS[reason]}`,
     );
   }

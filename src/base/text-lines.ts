@@ -1,7 +1,8 @@
 /**
- * PgBouncer's form of a line in the log: `2026-11-24 12:00:00.000 UTC [4711] LOG login user=app`. It is fed with lines of
- * JSON, as pino makes them, and decides nothing but how they look.
+ * PgBouncer's form of a line in the log: `2026-11-24 12:00:00.000 UTC [4711] LOG process up`. It is fed with lines of
+ * JSON, as pino makes them, and decides nothing but how they look; the words are those of `text-wording.ts`.
  */
+import { wordingOf } from './text-wording.ts';
 
 interface Output {
   write(line: string): void;
@@ -9,6 +10,8 @@ interface Output {
 
 /** By pino's numbers; the words are PgBouncer's. */
 const WORDS: Readonly<Record<number, string>> = { 20: 'DEBUG', 30: 'LOG', 40: 'WARNING', 50: 'ERROR' };
+
+const WARNING = 40;
 
 /** A value that needs no quotes to be told from what follows. */
 const PLAIN = /^[\w.:/@*-]+$/;
@@ -23,11 +26,15 @@ export class TextLines implements Output {
   /** `line` has its time in ISO 8601. */
   write(line: string): void {
     const { level, time, msg, ...fields } = JSON.parse(line) as { level: number; time: string; msg: string };
-    const pairs = Object.entries(fields).map(([name, value]) => ` ${name}=${textOf(value)}`);
+    const { messages, rest, isWarning } = wordingOf({ message: msg, fields });
+    const pairs = Object.entries(rest).map(([name, value]) => (value === undefined ? '' : ` ${name}=${textOf(value)}`));
     const when = time.replace('T', ' ').replace('Z', ' UTC');
-    const text = `${when} [${process.pid}] ${WORDS[level] ?? level} ${msg}${pairs.join('')}`;
-    // What a client or a server has said must not look like a line of ours.
-    this.#output.write(`${text.replaceAll(/\p{Cc}/gu, escaped)}\n`);
+    const word = WORDS[isWarning ? Math.max(level, WARNING) : level] ?? level;
+    for (const message of messages) {
+      const text = `${when} [${process.pid}] ${word} ${message}${pairs.join('')}`;
+      // What a client or a server has said must not look like a line of ours.
+      this.#output.write(`${text.replaceAll(/\p{Cc}/gu, escaped)}\n`);
+    }
   }
 }
 
