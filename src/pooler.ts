@@ -411,9 +411,10 @@ export class Pooler {
     };
   }
 
-  #watchFiles({ path, settings }: Config): void {
-    const { reloadOnChange, authFile } = settings;
-    const files = path === null || !reloadOnChange ? [] : [path, authFile, ...tlsFiles(settings)];
+  #watchFiles({ path, otherFiles, settings }: Config): void {
+    const { reloadOnChange, authFile, authHbaFile, authIdentFile } = settings;
+    const named = [authFile, authHbaFile, authIdentFile, ...tlsFiles(settings)];
+    const files = path === null || !reloadOnChange ? [] : [path, ...otherFiles, ...named];
     this.#watch.watch(files.filter((file) => file !== null));
   }
 

@@ -3,7 +3,7 @@
  * knows nothing else of the pooler. Columns, types and order are PgBouncer 1.25's; further ones may only follow them.
  */
 import { CONSOLE_DATABASE } from '../client/console-handler.ts';
-import type { Setting } from '../config/setting.ts';
+import { defaultIn, type Setting } from '../config/setting.ts';
 import { sections } from '../config/settings.ts';
 import type { CellValue, Column, ColumnType } from '../protocol/row-messages.ts';
 import type { ConsoleRight } from './console-right.ts';
@@ -190,13 +190,15 @@ const SHOW_CONFIG: ShowTable = {
   columns: columns('ssss', 'key value default changeable'),
   documentation: 'Every setting of the section `pgbouncer`; `changeable`: by RELOAD or SET, without a restart.',
   rows: (source) => {
-    const values = new Map<string, unknown>(Object.entries(source.config().settings));
+    const { settings, path, format } = source.config();
+    // As in PgBouncer it is the file that is read, whether or not the setting names one.
+    const values = new Map<string, unknown>(Object.entries({ ...settings, conffile: settings.conffile ?? path }));
     const table: readonly Setting[] = sections.pgbouncer;
     return sorted(
       table.map((setting) => [
         setting.name,
         written(setting, values.get(setting.key)),
-        written(setting, setting.default),
+        written(setting, defaultIn(format, setting)),
         setting.applies === 'reload' ? 'yes' : 'no',
       ]),
     );

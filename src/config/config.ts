@@ -3,7 +3,7 @@
  * reads it from a global: it is passed in, and a reload passes a new one.
  */
 import type { ConfigProblem } from './config-error.ts';
-import type { ValuesOf } from './setting.ts';
+import type { ConfigFormat, ValuesOf } from './setting.ts';
 import type { databaseSettings, peerSettings, Settings, userSettings } from './settings.ts';
 
 export interface Config {
@@ -19,6 +19,10 @@ export interface Config {
   readonly warnings: readonly ConfigProblem[];
   /** Absolute path of the file that it came from; null for an object. */
   readonly path: string | null;
+  /** Absolute paths of what was read besides it: `%include` and `${file:…}`. */
+  readonly otherFiles: readonly string[];
+  /** Whose defaults it has. */
+  readonly format: ConfigFormat;
 }
 
 /** Null in a field means "as in the settings"; see `databaseSettings`. `dbname` null: the name the client asked for. */

@@ -63,7 +63,8 @@ export function configFromEnvironment(variables: Variables, given: readonly Mapp
       mapping('users', users, place),
     ],
   };
-  const context = { format: 'yaml', folder: resolve('.'), problems, warnings, interpolation: null } as const;
+  const nothing = { interpolation: null, files: new Set<string>() };
+  const context = { format: 'yaml', folder: resolve('.'), problems, warnings, ...nothing } as const;
   const config = readConfig(withGiven(root, given), null, context);
   if (password === null && !isTold) checkLoopback(config, place);
   checkCircle(config, name, place);

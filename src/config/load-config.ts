@@ -57,8 +57,16 @@ export function parseYamlConfig(text: string, fileName: string, options: LoadOpt
   const path = resolve(fileName);
   const folder = dirname(path);
   const { variables = process.env, given = [] } = options;
-  const interpolation = new Interpolation({ variables, folder, readFile: readText }, problems);
-  return readConfig(withGiven(tree, given), path, { format: 'yaml', folder, problems, warnings: [], interpolation });
+  const files = new Set<string>();
+  const interpolation = new Interpolation({ variables, folder, readFile: remembering(readText, files) }, problems);
+  return readConfig(withGiven(tree, given), path, {
+    format: 'yaml',
+    folder,
+    problems,
+    warnings: [],
+    interpolation,
+    files,
+  });
 }
 
 /** A `pgbouncer.ini`, with PgBouncer's defaults. Paths in it start at the current folder, as for PgBouncer. */
@@ -70,7 +78,8 @@ export function parseIniConfig(
   checkText(text, fileName);
   const problems = new ProblemList();
   const warnings: ConfigProblem[] = [];
-  const tree = new IniTreeBuilder(problems, warnings, readFile).build(text, fileName);
+  const files = new Set<string>();
+  const tree = new IniTreeBuilder(problems, warnings, remembering(readFile, files)).build(text, fileName);
   const folder = resolve('.');
   return readConfig(withGiven(tree, given), resolve(fileName), {
     format: 'ini',
@@ -78,6 +87,7 @@ export function parseIniConfig(
     problems,
     warnings,
     interpolation: null,
+    files,
   });
 }
 
@@ -85,7 +95,14 @@ export function parseIniConfig(
 export function configFromObject(value: unknown): Config {
   const problems = new ProblemList();
   const tree = new ObjectTreeBuilder(problems).build(value);
-  return readConfig(tree, null, { format: 'yaml', folder: resolve('.'), problems, warnings: [], interpolation: null });
+  return readConfig(tree, null, {
+    format: 'yaml',
+    folder: resolve('.'),
+    problems,
+    warnings: [],
+    interpolation: null,
+    files: new Set(),
+  });
 }
 
 function checkText(text: string, fileName: string): void {
@@ -102,6 +119,14 @@ function fileProblem(file: string, message: string): ConfigError {
 
 function problemAt(file: string, line: number | null, column: number | null, message: string): ConfigError {
   return new ConfigError([Object.freeze({ file, line, column, path: null, message })]);
+}
+
+/** `read`, which notes in `files` what it is asked for, also what it cannot read. */
+function remembering(read: FileReader, files: Set<string>): FileReader {
+  return (path) => {
+    files.add(resolve(path));
+    return read(path);
+  };
 }
 
 /** Never reads more than the limit, whatever the file says its size is: it may be a pipe or a device. */

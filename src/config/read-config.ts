@@ -70,6 +70,8 @@ export function readConfig(root: TreeNode, path: string | null, context: ReadCon
     peers: new FrozenMap(peers.map((peer) => [peer.id, peer])),
     warnings: Object.freeze(context.warnings),
     path,
+    otherFiles: Object.freeze([...context.files]),
+    format: context.format,
   });
   const read: ReadConfig = { format: context.format, config, settings, databases, place: root.place };
   checkConfig(read, context.problems);

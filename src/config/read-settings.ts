@@ -17,6 +17,8 @@ export interface ReadContext {
   readonly warnings: ConfigProblem[];
   /** Null where `${NAME}` is just a text. */
   readonly interpolation: Interpolation | null;
+  /** Absolute paths of what is read besides the configuration itself; grows as it is. */
+  readonly files: ReadonlySet<string>;
 }
 
 /** Values by key, complete: what is not given, or was wrong, has its default. */

@@ -9,6 +9,8 @@ export interface LogLine {
 
 export class RecordingLogger implements Logger {
   readonly lines: LogLine[] = [];
+  /** Called with each line. */
+  onLine: (line: LogLine) => void = () => {};
 
   get errors(): string[] {
     return this.at('error');
@@ -19,18 +21,23 @@ export class RecordingLogger implements Logger {
   }
 
   debug(fields: LogFields, message: string): void {
-    this.lines.push({ level: 'debug', fields, message });
+    this.#add({ level: 'debug', fields, message });
   }
 
   info(fields: LogFields, message: string): void {
-    this.lines.push({ level: 'info', fields, message });
+    this.#add({ level: 'info', fields, message });
   }
 
   warn(fields: LogFields, message: string): void {
-    this.lines.push({ level: 'warn', fields, message });
+    this.#add({ level: 'warn', fields, message });
   }
 
   error(fields: LogFields, message: string): void {
-    this.lines.push({ level: 'error', fields, message });
+    this.#add({ level: 'error', fields, message });
+  }
+
+  #add(line: LogLine): void {
+    this.lines.push(line);
+    this.onLine(line);
   }
 }

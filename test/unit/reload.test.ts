@@ -138,6 +138,50 @@ describe('a reload', () => {
   });
 });
 
+describe('reload_on_change', () => {
+  test.each([
+    [
+      '${file:…}',
+      'p.yaml',
+      'pgbouncer: {listen_port: 0, reload_on_change: true}\ndatabases: {app: {password: "${file:other}"}}',
+    ],
+    [
+      'auth_hba_file',
+      'p.yaml',
+      'pgbouncer: {listen_port: 0, reload_on_change: true, auth_type: hba, auth_hba_file: other}\ndatabases: {app: }',
+    ],
+    [
+      '%include',
+      'p.ini',
+      '[pgbouncer]\nlisten_addr = 127.0.0.1\nunix_socket_dir =\nlisten_port = 0\nreload_on_change = 1\n[databases]\n%include FOLDER/other\n',
+    ],
+  ])('notices a change of what %s names', async (what, name, text) => {
+    const folder = mkdtempSync(join(tmpdir(), 'tsbouncer-reload-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    const put = (version: number): void =>
+      writeFileSync(
+        join(folder, 'other'),
+        what === '${file:…}'
+          ? `secret${version}`
+          : what === '%include'
+            ? `app = host=127.0.0.1 pool_size=${version}`
+            : `host all all 127.0.0.${version}/32 trust`,
+      );
+    put(1);
+    writeFileSync(join(folder, name), text.replace('FOLDER', folder));
+    const log = new RecordingLogger();
+    const reloaded = new Promise<string>((resolve) => {
+      log.onLine = ({ message }) => {
+        if (message.startsWith('reload')) resolve(message);
+      };
+    });
+    const pooler = await createPooler(join(folder, name), { log });
+    onTestFinished(() => pooler.close({ timeoutMs: 0 }));
+    put(2);
+    expect(await reloaded).toMatch(/^reloaded/);
+  });
+});
+
 describe('SET', () => {
   test('changes one setting at once, until the next reload', async () => {
     const { pooler } = await scene({ default_pool_size: 7 });

@@ -26,6 +26,17 @@ describe('loadConfig', () => {
     expect(config.settings.resolvConf).toBe('/x');
   });
 
+  it('remembers what else was read', () => {
+    const included = file('more.ini', 'default_pool_size = 3\n');
+    const ini = loadConfig(file('p.ini', `[pgbouncer]\n%include ${included}\n%include ${included}\n`));
+    expect([ini.format, ini.otherFiles]).toEqual(['ini', [included]]);
+    const secret = file('secret', 'x');
+    const yaml = loadConfig(
+      file('p.yaml', 'databases: {app: {password: "${file:secret}"}, b: "password=${file:./secret}"}'),
+    );
+    expect([yaml.format, yaml.otherFiles]).toEqual(['yaml', [secret]]);
+  });
+
   it('names the file as it was called in its problems', () => {
     const path = relative(process.cwd(), file('a.yaml', `${DATABASES}pgbouncer: {listen_port: x}`));
     expect(problemsOf(() => loadConfig(path))).toEqual([

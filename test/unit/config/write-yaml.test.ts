@@ -27,7 +27,7 @@ login_notify_message = a: \${b} # c
 `;
 
 /** Without what is about the file itself. */
-function meaning({ path: _path, warnings, ...config }: Config): object {
+function meaning({ path: _path, format: _format, otherFiles: _others, warnings, ...config }: Config): object {
   return { ...config, warnings: warnings.map(({ message }) => message) };
 }
 
