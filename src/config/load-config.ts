@@ -29,8 +29,10 @@ export interface LoadOptions {
 
 /** Reads the file at `path`, synchronously: it is called at start and at reload only. */
 export function loadConfig(path: string, options: LoadOptions = {}): Config {
-  const text = readText(path);
-  return isIni(path, text) ? parseIniConfig(text, path, options) : parseYamlConfig(text, path, options);
+  const bytes = readBytes(path);
+  return isIni(path, new TextDecoder().decode(bytes))
+    ? parseIniConfig(decode(withoutForeignComments(bytes), path), path, options)
+    : parseYamlConfig(decode(bytes, path), path, options);
 }
 
 /** By the name's ending or, where that says nothing, by the first line that is not empty or a comment. */
@@ -73,7 +75,7 @@ export function parseYamlConfig(text: string, fileName: string, options: LoadOpt
 export function parseIniConfig(
   text: string,
   fileName: string,
-  { given = [], readFile = readText }: Pick<LoadOptions, 'given'> & { readonly readFile?: FileReader } = {},
+  { given = [], readFile = readIniText }: Pick<LoadOptions, 'given'> & { readonly readFile?: FileReader } = {},
 ): Config {
   checkText(text, fileName);
   const problems = new ProblemList();
@@ -129,8 +131,16 @@ function remembering(read: FileReader, files: Set<string>): FileReader {
   };
 }
 
-/** Never reads more than the limit, whatever the file says its size is: it may be a pipe or a device. */
 function readText(path: string): string {
+  return decode(readBytes(path), path);
+}
+
+function readIniText(path: string): string {
+  return decode(withoutForeignComments(readBytes(path)), path);
+}
+
+/** Never reads more than the limit, whatever the file says its size is: it may be a pipe or a device. */
+function readBytes(path: string): Buffer {
   const buffer = Buffer.allocUnsafe(MAX_FILE_BYTES + 1);
   let length = 0;
   try {
@@ -146,25 +156,42 @@ function readText(path: string): string {
     throw fileProblem(path, `cannot be read: ${readFailure(error)}`);
   }
   if (length > MAX_FILE_BYTES) throw fileProblem(path, TOO_LARGE);
-  const text = decode(buffer.subarray(0, length), path);
+  return buffer.subarray(0, length);
+}
+
+function decode(bytes: Buffer, path: string): string {
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    const line = linesOf(bytes).findIndex((each) => !isUtf8(each)) + 1;
+    throw problemAt(path, line, 1, 'not valid UTF-8');
+  }
   checkText(text, path);
   return text;
 }
 
-function decode(bytes: Uint8Array, path: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    // No character of UTF-8 has a newline in it, so that lines can be looked at by themselves.
-    let line = 1;
-    for (let start = 0; start < bytes.length; line++) {
-      const newline = bytes.indexOf(0x0a, start);
-      const end = newline === -1 ? bytes.length : newline;
-      if (!isUtf8(bytes.subarray(start, end))) break;
-      start = end + 1;
-    }
-    throw problemAt(path, line, 1, 'not valid UTF-8');
+/** Old files have comments in Latin-1, which PgBouncer never looks at: a `?` stands for each byte that is not ASCII. */
+function withoutForeignComments(bytes: Buffer): Buffer {
+  if (isUtf8(bytes)) return bytes;
+  const copy = Buffer.from(bytes);
+  for (const line of linesOf(copy)) {
+    if (isUtf8(line) || !/^\s*[;#]/.test(line.toString('latin1'))) continue;
+    for (const [at, byte] of line.entries()) if (byte > 0x7f) line[at] = 0x3f;
   }
+  return copy;
+}
+
+/** Parts of `bytes`. No character of UTF-8 has a newline in it, so that lines can be looked at by themselves. */
+function linesOf(bytes: Buffer): readonly Buffer[] {
+  const lines: Buffer[] = [];
+  for (let start = 0; start < bytes.length; ) {
+    const newline = bytes.indexOf(0x0a, start);
+    const end = newline === -1 ? bytes.length : newline;
+    lines.push(bytes.subarray(start, end));
+    start = end + 1;
+  }
+  return lines;
 }
 
 function readFailure(error: unknown): string {

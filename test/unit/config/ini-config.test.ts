@@ -232,8 +232,8 @@ describe('a wrong pgbouncer.ini', () => {
     writeFileSync(nul, `${HEAD}a\0b`);
     expect(problemsOf(() => loadConfig(nul))).toEqual([`${nul}:5:2: a NUL character; this is not a text`]);
     const latin = join(folder, 'latin.ini');
-    writeFileSync(latin, Buffer.from(`${HEAD}# caf\xe9`, 'latin1'));
-    expect(problemsOf(() => loadConfig(latin))).toEqual([`${latin}:5:1: not valid UTF-8`]);
+    writeFileSync(latin, Buffer.from(`${HEAD}# caf\xe9\nsyslog_ident = caf\xe9`, 'latin1'));
+    expect(problemsOf(() => loadConfig(latin))).toEqual([`${latin}:6:1: not valid UTF-8`]);
   });
 });
 
