@@ -1,6 +1,17 @@
 /** Where lines go, and that nothing is stopped by one that cannot be written (fault F9). */
 import { execFileSync } from 'node:child_process';
-import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, renameSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -70,5 +81,25 @@ describe('the log of the process', () => {
     expect(written).toBeGreaterThan(10);
     expect(written + lost).toBe(200);
     expect(parsed.map(({ msg }) => msg).filter((msg) => msg.includes('again'))).toEqual(['again', 'and again']);
+  });
+
+  it('goes to the system’s log as well, by logger, until that is turned off', async () => {
+    const path = folder();
+    const [pipe, programs] = [join(path, 'pipe'), process.env['PATH'] ?? ''];
+    execFileSync('mkfifo', [pipe]);
+    writeFileSync(join(path, 'logger'), `#!/bin/sh\n{ echo "$*"; cat; } > ${pipe}\n`, { mode: 0o755 });
+    process.env['PATH'] = `${path}:${programs}`;
+    onTestFinished(() => {
+      process.env['PATH'] = programs;
+    });
+    const log = new ProcessLog({ ...SETTINGS, format: 'text', syslog: { ident: 'pool', facility: 'local3' } });
+    const written = readFile(pipe, 'utf8');
+    log.info({}, 'first');
+    log.warn({}, 'second');
+    log.configure(SETTINGS);
+    log.info({}, 'third');
+    const [options, ...lines] = (await written).trim().split('\n');
+    expect(options).toBe(`-t pool -p local3.info --id=${process.pid}`);
+    expect(lines.map((line) => line.replace(/^.*\] /, ''))).toEqual(['LOG first', 'WARNING second']);
   });
 });
