@@ -46,7 +46,6 @@ export class Listener {
       const connection = takeHandle(shell);
       if (connection !== null) onConnection(connection);
     });
-    this.#server.on('error', onError);
   }
 
   /** Rejects with the system's error (EADDRINUSE, EACCES, EADDRNOTAVAIL …). */
@@ -54,7 +53,9 @@ export class Listener {
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
       this.#server.listen(this.#options, () => {
+        // Until now an error is the answer to whoever has asked, and nobody else's.
         this.#server.removeListener('error', reject);
+        this.#server.on('error', this.#onError);
         resolve();
       });
     });

@@ -268,7 +268,13 @@ it('says why it does not start, and ends with 1', async () => {
   ];
   for (const [argv, code, words] of cases) {
     const program = await runProgram(argv);
+    let stdout = '';
+    program.process.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      stdout += text;
+    });
     expect(await program.ended, argv.join(' ')).toEqual({ code, signal: null });
     expect(program.stderr()).toMatch(words);
+    // Once is enough.
+    expect(stdout).toBe('');
   }
 });
