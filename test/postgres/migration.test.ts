@@ -1,5 +1,5 @@
 /**
- * What docs/migration.md tells a new user to do, done: a PgBouncer with its ini, its userlist and a load is stopped,
+ * What docs/operations.md ("Instead of a PgBouncer") tells a new user to do, done: a PgBouncer with its ini, its userlist and a load is stopped,
  * tsbouncer started on the same files, and everything that worked works, the load included.
  */
 import { connect } from 'node:net';
