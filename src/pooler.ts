@@ -14,6 +14,7 @@ import { errors } from './base/errors.ts';
 import { FloodLog } from './base/flood-log.ts';
 import type { Logger } from './base/logger.ts';
 import { type LogSettings, ProcessLog } from './base/process-log.ts';
+import { CancelRouter } from './client/cancel-router.ts';
 import { ClientLogin, type LoginContext } from './client/client-login.ts';
 import { ClientRegistry } from './client/client-registry.ts';
 import { takeSnapshot } from './client/client-snapshot.ts';
@@ -41,6 +42,7 @@ import { TlsContexts } from './net/tls-contexts.ts';
 import { watchFolder } from './net/watch-folder.ts';
 import { DatabaseControl } from './pool/database-control.ts';
 import { Janitor } from './pool/janitor.ts';
+import { Peers } from './pool/peers.ts';
 import { upkeep } from './pool/pool-upkeep.ts';
 import { ProcessBudget } from './pool/process-budget.ts';
 import { Router } from './pool/router.ts';
@@ -101,6 +103,7 @@ export class Pooler {
   readonly #tls: TlsContexts;
   readonly #resolver: Resolver;
   readonly #router: Router;
+  readonly #peers: Peers;
   readonly #registry: ClientRegistry;
   readonly #consoles: Consoles;
   readonly #control: DatabaseControl;
@@ -172,6 +175,7 @@ export class Pooler {
       security: this.#tls,
       secretOf: (userName) => users.lookup(userName),
     });
+    this.#peers = new Peers({ environment, resolver: this.#resolver, security: this.#tls, config });
     const systemUser = settings.unixSocketDir === null ? null : onlyUserOf(settings.unixSocketDir);
     this.#control = new DatabaseControl(this.#router);
     this.#suspension = new Suspension({
@@ -190,6 +194,7 @@ export class Pooler {
       log: new FloodLog(environment, this.log),
       router: this.#router,
       registry: this.#registry,
+      cancels: new CancelRouter(this.#registry.cancelKeys, this.#peers),
       secrets: users,
       statements,
       console: this.#consoles,
@@ -406,6 +411,7 @@ export class Pooler {
       if (this.#state === 'ready') this.#watchFiles(config);
       // While nobody is served any more there is nothing that pools could do with it.
       if (this.#router.isStopped) return;
+      this.#peers.configure(config);
       this.#router.configure(config);
       this.#registry.configure(config);
     };
@@ -430,7 +436,7 @@ export class Pooler {
       config: () => this.config,
       snapshot: () => this.snapshot(),
       details: () => this.#details(),
-      peers: () => [],
+      peers: () => this.#peers.snapshot(),
       actions: {
         reload: async () => ((await this.reload()).ok ? null : errors.reloadFailed()),
         set: async (name, value) => ((await this.set(name, value)).ok ? null : errors.setFailed()),
@@ -468,15 +474,21 @@ export class Pooler {
   #onRound(nowMs: number): void {
     const { settings } = this.config;
     this.#registry.checkDeadlines(nowMs);
+    this.#peers.checkDeadlines(nowMs, settings.cancelWaitTimeoutMs);
     for (const pool of this.#router.pools) upkeep(pool, settings, nowMs);
     this.#consoles.onRound(nowMs);
     if (settings.logStats) this.#statsLog.check(nowMs);
     this.#router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);
   }
 
+  /**
+   * As in PgBouncer, the Unix socket stays as long as anything does: peers pass on cancels of those who are still there,
+   * and the console can be asked for them.
+   */
   async #stopListening(): Promise<void> {
     this.#state = 'draining';
-    await this.#listeners.close();
+    this.#registry.close();
+    await this.#listeners.closeAddresses();
   }
 
   /** `/readyz` says no from now on; resolves after shutdown_delay. */
@@ -491,10 +503,13 @@ export class Pooler {
     const report = errors.shuttingDown();
     this.#router.stop(report, 'shutdown');
     this.#suspension.end();
-    for (const login of [...this.#registry.logins, ...this.#registry.entering]) login.onShutdown(report);
+    this.#registry.endLogins(report);
     for (const client of this.#registry.clients) client.drain(report, 'shutdown');
     this.#consoles.close(report);
     await closed;
+    await this.#settled(() => this.#isEmpty());
+    await this.#listeners.close();
+    this.#peers.close();
     await this.#settled(() => this.#isEmpty());
     this.#reloadTimer?.cancel();
     this.#watch.close();
@@ -506,6 +521,8 @@ export class Pooler {
 
   /** Ends everything that is still there. */
   #cut(): void {
+    void this.#listeners.close();
+    this.#registry.endLogins(errors.shuttingDown());
     for (const client of this.#registry.clients) client.close('shutdown', errors.shuttingDown());
     for (const pool of this.#router.pools) pool.closeServers('shutdown');
   }

@@ -35,7 +35,7 @@ export function wordingOf(event: LogEvent): Wording {
 
 function clientWording({ message, fields }: LogEvent, client: string): Wording {
   const { prefix, rest } = subject('C', client, fields);
-  const { reason, ageMs, sqlstate, cause, tls, ...others } = rest;
+  const { reason: _reason, ageMs, sqlstate, cause, tls, ...others } = rest;
   const who = `db=${textOf(fields['database'])} user=${textOf(fields['user'])}`;
   if (message === 'login') {
     return said(`${prefix}login attempt: ${who}${tls === undefined ? '' : ` tls=${textOf(tls)}`}`, others);

@@ -49,6 +49,8 @@ export const MAX_DATABASE_NAME_BYTES = 63;
 export const MAX_USER_NAME_BYTES = 127;
 /** Two bytes of a cancel key have room for it. */
 export const MAX_PEER_ID = 65_535;
+/** PgBouncer's own bound for the number that a pooler gives itself. */
+const MAX_OWN_PEER_ID = 16_383;
 
 const listening = [
   setting('listen_addr', 'listenAddr', listenAddresses, Object.freeze(['127.0.0.1']), 'restart')
@@ -66,6 +68,9 @@ const listening = [
     ),
   setting('so_reuseport', 'soReuseport', boolean, false, 'restart').documented(
     'Lets several processes listen on one port, among which the kernel spreads clients; needs Node.js 22.12.',
+  ),
+  setting('peer_id', 'peerId', integer(0, MAX_OWN_PEER_ID), 0, 'restart').documented(
+    'Number of this pooler in its group, whose others, in `peers`, cancel requests are passed on to; 0 means none.',
   ),
   setting('unix_socket_dir', 'unixSocketDir', unixFolder, null, 'restart')
     .inIni('/tmp')

@@ -8,7 +8,7 @@ const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/
 
 export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<string>>> = {
   pgbouncer: words(`
-    auth_dbname auth_ldap_options auth_query auth_user peer_id
+    auth_dbname auth_ldap_options auth_query auth_user
   `),
   databases: words('auth_dbname auth_query auth_user'),
   users: new Set(),

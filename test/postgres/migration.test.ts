@@ -84,6 +84,10 @@ async function somebodyListens(port: number): Promise<void> {
   }
 }
 
+function columns({ stdout }: Outcome): readonly string[] {
+  return stdout.split('\n')[0]!.split('|');
+}
+
 itWith('pgbouncer')('a PgBouncer is replaced with its own files, on its own port', async () => {
   const database = await cluster.createDatabase();
   const port = await freePort();
@@ -135,7 +139,6 @@ ignore_startup_parameters = extra_float_digits
   const ourPools = await showPools();
   expect(theirPools.stdout).toMatch(/^app\|alice\|/m);
   expect(ourPools.stdout).toMatch(/^app\|alice\|/m);
-  const columns = ({ stdout }: Outcome): string[] => stdout.split('\n')[0]!.split('|');
   // 1.18's, in its order; newer versions have more.
   const known = columns(theirPools);
   expect(columns(ourPools).filter((name) => known.includes(name))).toEqual(known);

@@ -101,18 +101,21 @@ const RENAMED: Readonly<Record<string, readonly [string | null, string | null]>>
 };
 
 /** They are of the command line, or of the machine. */
-const OF_THE_PROCESS = ['user', 'verbose'];
+const OF_THE_PROCESS = new Set<unknown>(['user', 'verbose']);
+
+/** Lists are written with and without space. */
+function plain(text: unknown): unknown {
+  return typeof text === 'string' ? text.replaceAll(/\s*,\s*/g, ',') : text;
+}
 
 /** What both show, in the columns that both have. */
 function common(shown: Shown, other: Shown): object {
   const keys = new Set(other.config.map(({ key }) => key));
   const config = shown.config
-    .filter(({ key }) => keys.has(key) && !OF_THE_PROCESS.includes(String(key)))
+    .filter(({ key }) => keys.has(key) && !OF_THE_PROCESS.has(key))
     .map(({ key, value, default: standard, changeable }) => {
       const [old, now] = RENAMED[String(key)] ?? [];
       const newer = (text: unknown): unknown => (old !== undefined && text === old ? now : text || null);
-      // Lists are written with and without space.
-      const plain = (text: unknown): unknown => (typeof text === 'string' ? text.replaceAll(/\s*,\s*/g, ',') : text);
       return [key, plain(newer(value)), newer(standard), changeable];
     });
   const databases = shown.databases
@@ -122,7 +125,7 @@ function common(shown: Shown, other: Shown): object {
       const rest = Object.entries(row).filter(([name]) => columns.includes(name));
       return { ...Object.fromEntries(rest), reserve_pool_size: reserve_pool ?? reserve_pool_size };
     });
-  return { config: config.sort(), databases };
+  return { config, databases };
 }
 
 describe('both accept, and show the same', () => {

@@ -143,9 +143,9 @@ describe('kubernetes.yaml', () => {
       { name: 'postgres', containerPort: listenPort },
       { name: 'http', containerPort: httpPort },
     ]);
-    const names = container.ports.map(({ name }) => name);
+    const names = new Set(container.ports.map(({ name }) => name));
     const { ports, selector } = manifest('Service').spec;
-    expect(ports.map(({ targetPort }) => names.includes(targetPort))).toEqual([true]);
+    expect(ports.map(({ targetPort }) => names.has(targetPort))).toEqual([true]);
     expect(pod.metadata.labels).toEqual(selector);
   });
 
