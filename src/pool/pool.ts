@@ -2,26 +2,20 @@
  * The server connections of one (database, user), and who waits for them. It decides who is next, when a connection is
  * opened, and what has to happen to one before it is used again. It knows no client: a waiter is all it sees.
  */
-import type { DerivedKeys } from '../auth/derived-keys.ts';
 import type { ClientCloseReason, ServerCloseReason } from '../base/close-reason.ts';
-import type { Environment, SocketAddress } from '../base/environment.ts';
+import type { SocketAddress } from '../base/environment.ts';
 import type { ErrorReport } from '../base/errors.ts';
 import { LinkedList } from '../base/linked-list.ts';
-import type { Logger } from '../base/logger.ts';
 import type { DatabaseConfig } from '../config/config.ts';
 import type { PoolSettings } from '../config/pool-settings.ts';
-import type { Settings } from '../config/settings.ts';
-import type { Resolver } from '../net/resolver.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
 import { STATUS_IDLE } from '../protocol/message-type.ts';
-import type { Budget, BudgetScope, Lease } from '../server/lease.ts';
+import type { BudgetScope, Lease } from '../server/lease.ts';
 import { ParameterTable } from '../server/parameter-table.ts';
 import type { PooledStatement } from '../server/pooled-statement.ts';
-import { ServerConnection } from '../server/server-connection.ts';
+import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerFailure, ServerOwner } from '../server/server-holder.ts';
-import type { ServerCredentials } from '../server/server-login.ts';
 import type { ServerState } from '../server/server-state.ts';
-import type { StatementRegistry } from '../server/statement-registry.ts';
 import { TrafficCounters } from '../server/traffic-counters.ts';
 import { CancelLane } from './cancel-lane.ts';
 import { CanonicalValues } from './canonical-values.ts';
@@ -29,37 +23,19 @@ import { Connector, type ConnectorOwner } from './connector.ts';
 import { DedicatedServers, type DedicatedServersOwner } from './dedicated-servers.ts';
 import { HostFinder } from './host-finder.ts';
 import { IdlePicker } from './idle-picker.ts';
-import type { LoginGate } from './login-gate.ts';
+import { LearnedParameters } from './learned-parameters.ts';
+import { budgetScopes, type PoolOptions } from './pool-options.ts';
 import { ResetPolicy } from './reset-policy.ts';
 import { failureWords, ServerHealth } from './server-health.ts';
+import { ServerLifetime } from './server-lifetime.ts';
 import { ServerLists } from './server-lists.ts';
+import { ServerLog } from './server-log.ts';
+import { ServerOpener } from './server-opener.ts';
 import { UncertainSlots } from './uncertain-slots.ts';
 import { firstSinceMs, type LoginWaiter, type Waiter } from './waiter.ts';
 
-export interface PoolOptions {
-  readonly environment: Environment;
-  readonly log: Logger;
-  readonly budget: Budget;
-  readonly keys: DerivedKeys;
-  readonly resolver: Resolver;
-  readonly settings: Settings;
-  readonly poolSettings: PoolSettings;
-  readonly database: DatabaseConfig;
-  /** The name that clients use. */
-  readonly databaseName: string;
-  /** Who the pool is at the server. */
-  readonly userName: string;
-  /** Asked for each login, so that a changed password reaches the next one. */
-  readonly credentials: () => ServerCredentials;
-  readonly unguessable: string;
-  readonly statements: StatementRegistry;
-  readonly gate: LoginGate;
-}
-
 /** States in which a client has the server, or something that a client has left is brought to its end. */
 const STAYS_FOR_ITS_CLIENT: ReadonlySet<ServerState> = new Set(['linked', 'dedicated', 'recovering']);
-
-const NO_PARAMETERS: ReadonlyMap<string, string> = new Map();
 
 export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner {
   readonly databaseName: string;
@@ -67,7 +43,8 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   readonly traffic = new TrafficCounters();
   readonly servers = new ServerLists();
   readonly waiting = new LinkedList<Waiter>();
-  readonly loginWaiting = new Set<LoginWaiter>();
+  /** What clients are told of servers, and whose logins wait for it. */
+  readonly learned = new LearnedParameters();
   /** For clients that share no server: replication. */
   readonly dedicated: DedicatedServers;
   readonly health = new ServerHealth();
@@ -87,14 +64,15 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   readonly #options: PoolOptions;
   readonly #finder: HostFinder;
+  readonly #opener: ServerOpener;
+  readonly #log: ServerLog;
   readonly #connector: Connector;
   readonly #idle: IdlePicker;
-  #parameters: ReadonlyMap<string, string> | null = null;
   readonly #resets: ResetPolicy;
   readonly #uncertainSlots: UncertainSlots;
   /** Those that run connect_query: on their way still, though they have logged in. */
   readonly #introducing = new Set<ServerConnection>();
-  #lastLifetimeCloseMs = 0;
+  readonly #lifetime = new ServerLifetime();
   #stopWatching: (() => void)[] = [];
   /** What everybody is told since the pool serves no more. */
   #stopped: ErrorReport | null = null;
@@ -117,11 +95,9 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       policy: poolSettings.loadBalanceHosts,
     });
     this.#connector = new Connector({ ...options, finder: this.#finder, health: this.health, owner: this });
-    this.scopes = [
-      { key: `database ${options.databaseName}`, limit: poolSettings.maxDbConnections },
-      { key: `user ${options.userName}`, limit: poolSettings.maxUserConnections },
-      { key: `postgres ${poolSettings.budgetKey}`, limit: poolSettings.maxServerConnections },
-    ];
+    this.scopes = budgetScopes(options);
+    this.#log = new ServerLog(options.log, this.databaseName, this.userName);
+    this.#opener = new ServerOpener(options, this, this.parameterTable);
     this.dedicated = new DedicatedServers({ ...options, finder: this.#finder, pool: this });
     this.#stopWatching = database.hosts.map((host) =>
       this.#finder.watch(host, (addresses) => this.#onAddresses(host, addresses)),
@@ -176,10 +152,11 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   /** The parameters that servers report, now or as soon as one has logged in. */
   awaitParameters(waiter: LoginWaiter): ReadonlyMap<string, string> | null {
-    if (this.#parameters !== null) return this.#parameters;
-    this.loginWaiting.add(waiter);
-    this.#connector.grow();
-    return null;
+    if (this.learned.known === null) {
+      this.learned.waiting.add(waiter);
+      this.#connector.grow();
+    }
+    return this.learned.known;
   }
 
   /** Whether one of the servers has `statement`. */
@@ -190,7 +167,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   /** `waiter` has got its parameters, or gives up. */
   stopAwaiting(waiter: LoginWaiter): void {
-    if (this.loginWaiting.delete(waiter)) this.#connector.shrink();
+    if (this.learned.waiting.delete(waiter)) this.#connector.shrink();
   }
 
   /** `waiter` gives up. */
@@ -216,7 +193,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     this.#connector.succeeded(server);
     const { connectQuery } = this.settings;
     if (connectQuery === null || server.closeWhenFree !== null) {
-      this.#learnParameters(server.reported);
+      this.learned.learn(server.reported);
       this.#becomeIdle(server);
       return;
     }
@@ -224,9 +201,9 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     server.run('preparing', connectQuery, (error) => {
       this.#introducing.delete(server);
       // As in PgBouncer: said, and otherwise ignored.
-      if (error !== null) this.#log('warn', server, `connect_query failed: ${error.message}`);
+      if (error !== null) this.#log.warn(server, `connect_query failed: ${error.message}`);
       if (server.status === STATUS_IDLE) {
-        this.#learnParameters(server.parameters.current(server.reported));
+        this.learned.learn(server.parameters.current(server.reported));
         this.onServerFree(server);
         return;
       }
@@ -238,7 +215,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   onServerFailed(server: ServerConnection, failure: ServerFailure): void {
     if (this.dedicated.owns(server)) this.dedicated.failed(server, failure);
     else if (this.#connector.failed(server, failure)) this.#fail(failure);
-    this.#log('warn', server, `server login failed: ${failureWords(failure)}`);
+    this.#log.warn(server, `server login failed: ${failureWords(failure)}`);
   }
 
   onServerFree(server: ServerConnection): void {
@@ -288,7 +265,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       this.closedUnconfirmed++;
       this.#uncertainSlots.keep(server);
     }
-    this.#log('info', server, `closing server: ${reason}`);
+    this.#log.info(server, `closing server: ${reason}`);
     this.#grow();
     // Whoever waited for this one to come back has nothing to wait for now.
     if (this.waiting.size > 0 && this.#connector.coming === 0) this.#giveUpWaiters();
@@ -316,7 +293,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   missing(coming: number): number {
     const { waiting, servers } = this;
     let wanted = waiting.size - this.#idle.promptChecks - this.#introducing.size - servers.count('resetting');
-    if (this.loginWaiting.size > 0 && servers.alive === 0) wanted = Math.max(wanted, 1);
+    if (this.learned.waiting.size > 0 && servers.alive === 0) wanted = Math.max(wanted, 1);
     return wanted - coming;
   }
 
@@ -340,25 +317,9 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     hostName: string,
     lease: Lease,
     protocolMinor: number,
-    startup = NO_PARAMETERS,
+    startup?: ReadonlyMap<string, string>,
   ): ServerConnection {
-    const { environment, keys, credentials, settings, unguessable, statements } = this.#options;
-    const known = credentials();
-    const server = new ServerConnection({
-      environment,
-      address,
-      hostName,
-      // Of two values the later one counts.
-      credentials: { ...known, parameters: [...known.parameters, ...startup] },
-      keys,
-      lease,
-      owner: this,
-      protocolMinor,
-      parameterTable: this.parameterTable,
-      maxMessageBytes: settings.maxPacketSizeBytes,
-      unguessable,
-      statements,
-    });
+    const server = this.#opener.open({ address, hostName, lease, protocolMinor }, startup);
     this.servers.move(server, 'connecting');
     return server;
   }
@@ -387,14 +348,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   /** Whether `server` has lived for server_lifetime, and no other was closed for that too shortly before. */
   isLifeOver(server: ServerConnection, nowMs: number): boolean {
-    const { serverLifetimeMs, poolSize } = this.settings;
-    if (serverLifetimeMs === 0) return server.uses > 0;
-    if (nowMs - server.times.connectedAtMs < serverLifetimeMs) return false;
-    // A cohort that was opened together is not closed together.
-    const gapMs = poolSize > 0 ? serverLifetimeMs / poolSize : 0;
-    if (nowMs - this.#lastLifetimeCloseMs < gapMs) return false;
-    this.#lastLifetimeCloseMs = nowMs;
-    return true;
+    return this.#lifetime.isOver(server, nowMs, this.settings);
   }
 
   /** Serves nobody from now on: who waits, and who comes, gets `report`; servers are closed as they become free. */
@@ -414,15 +368,6 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   /** Closes every server now, whatever it is doing. */
   closeServers(reason: ServerCloseReason): void {
     for (const server of this.servers) server.close(reason);
-  }
-
-  /** What a client begins with, if it asks for nothing else: what connect_query has set belongs to it. */
-  #learnParameters(reported: ReadonlyMap<string, string>): void {
-    this.#parameters = reported;
-    for (const waiter of this.loginWaiting) {
-      this.loginWaiting.delete(waiter);
-      waiter.onServerParameters(reported);
-    }
   }
 
   /** Opens what is missing, first for who has waited longest. */
@@ -449,10 +394,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     for (let waiter = this.waiting.shift(); waiter !== null; waiter = this.waiting.shift()) {
       waiter.onNoServer(report, reason);
     }
-    for (const waiter of this.loginWaiting) {
-      this.loginWaiting.delete(waiter);
-      waiter.onNoServer(report, reason);
-    }
+    this.learned.refuse(report, reason);
     this.#connector.shrink();
   }
 
@@ -503,13 +445,5 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       if (server.state === 'idle') server.close('address_changed');
       else server.closeWhenFree ??= 'address_changed';
     }
-  }
-
-  #log(level: 'info' | 'warn', server: ServerConnection, message: string): void {
-    const { host, port } = server.address;
-    this.#options.log[level](
-      { database: this.databaseName, user: this.userName, server: `${host}:${port}`, pid: server.backendPid },
-      message,
-    );
   }
 }

@@ -7,7 +7,8 @@ import { errors } from '../base/errors.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import { resolvePoolSettings } from '../config/pool-settings.ts';
 import { LoginGate } from './login-gate.ts';
-import { Pool, type PoolOptions } from './pool.ts';
+import { Pool } from './pool.ts';
+import type { PoolOptions } from './pool-options.ts';
 import { PoolTotals } from './pool-totals.ts';
 
 export interface RouterOptions

@@ -67,7 +67,7 @@ export function baselineProblems(bench: SessionBench, phase?: 'stopped'): string
   expectZero('open client transports', bench.accepted.filter((transport) => !transport.isClosed).length);
   for (const pool of router.pools) {
     expectZero('waiters', pool.waiting.size);
-    expectZero('logins waiting for parameters', pool.loginWaiting.size);
+    expectZero('logins waiting for parameters', pool.learned.waiting.size);
     expectZero('cancels under way', pool.cancels.active);
     expectZero('cancels waiting', pool.cancels.waiting);
     expectZero('clients counted in the pool', pool.clients);

@@ -1,0 +1,46 @@
+/** Makes the server connections of one pool: what each is told at its login, and what all of them share. */
+import type { SocketAddress } from '../base/environment.ts';
+import type { Lease } from '../server/lease.ts';
+import type { ParameterTable } from '../server/parameter-table.ts';
+import { ServerConnection } from '../server/server-connection.ts';
+import type { ServerOwner } from '../server/server-holder.ts';
+import type { PoolOptions } from './pool-options.ts';
+
+/** Where to, and by what right. */
+export interface ServerPlace {
+  readonly address: SocketAddress;
+  readonly hostName: string;
+  readonly lease: Lease;
+  /** The version of protocol 3 to ask for. */
+  readonly protocolMinor: number;
+}
+
+export class ServerOpener {
+  readonly #options: PoolOptions;
+  readonly #owner: ServerOwner;
+  readonly #parameterTable: ParameterTable;
+
+  constructor(options: PoolOptions, owner: ServerOwner, parameterTable: ParameterTable) {
+    this.#options = options;
+    this.#owner = owner;
+    this.#parameterTable = parameterTable;
+  }
+
+  /** `startup`: parameters for its startup packet, over those of the database entry. */
+  open(place: ServerPlace, startup: Iterable<readonly [string, string]> = []): ServerConnection {
+    const { environment, keys, credentials, settings, unguessable, statements } = this.#options;
+    const known = credentials();
+    return new ServerConnection({
+      ...place,
+      environment,
+      // Of two values the later one counts.
+      credentials: { ...known, parameters: [...known.parameters, ...startup] },
+      keys,
+      owner: this.#owner,
+      parameterTable: this.#parameterTable,
+      maxMessageBytes: settings.maxPacketSizeBytes,
+      unguessable,
+      statements,
+    });
+  }
+}
