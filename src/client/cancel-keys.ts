@@ -2,6 +2,7 @@
  * The cancel keys of clients. Before protocol 3.2 they have 8 bytes, in PgBouncer's own layout so that its peers
  * understand them: byte 0 random with the top bit clear (libpq reads the process id as signed); 1–2 peer id,
  * little-endian; 3 worker; 4–7 random, but the two low bits of byte 7 are the hops that the key may still travel.
+ * A client that has a server of its own from its login on is told that one's process id instead of bytes 0–3.
  * Since 3.2 they have 32, of which no peer hears: 0–3 are the process id alone, random with the top bit clear as long as
  * there is no real one to be told; 4–5 peer id; 6 worker; 7–31 random.
  */
@@ -18,6 +19,9 @@ const LONG_ROUTING_AT = 4;
 
 const RANDOM_AHEAD_BYTES = 1024;
 
+/** libpq reads it as signed. */
+const MAX_PID = 0x7fff_ffff;
+
 /** Keys are issued with both bits set, and looked up so, whatever a peer has counted down. */
 const HOPS_MASK = 0x03;
 
@@ -31,13 +35,17 @@ export class CancelKeys<Client> {
     this.#environment = environment;
   }
 
-  /** A key that nobody has, for `add`. `minor` is the version of protocol 3 that its client speaks. */
-  create(minor: number): Buffer {
+  /**
+   * A key that nobody has, for `add`. `minor` is the version of protocol 3 that its client speaks, `pid` the process that
+   * answers it alone, 0 if there is none: a short key then has no room for its routing, which one process needs not.
+   */
+  create(minor: number, pid = 0): Buffer {
     for (;;) {
       const key = minor >= LONG_KEYS_MINOR ? this.#draw(LONG_KEY_BYTES) : this.#draw(SHORT_KEY_BYTES);
       key[0] = key[0]! & 0x7f;
       const routingAt = key.length === SHORT_KEY_BYTES ? SHORT_ROUTING_AT : LONG_ROUTING_AT;
       key.fill(0, routingAt, routingAt + ROUTING_BYTES);
+      if (pid > 0 && pid <= MAX_PID) key.writeUInt32BE(pid);
       setHops(key);
       if (!this.#clients.has(textOf(key))) return key;
     }

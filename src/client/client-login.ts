@@ -3,7 +3,7 @@
  * parameters of a real server. Who the client is gets fixed by its first startup packet. Before a password is proven,
  * nothing that it is told depends on whether a user, a database or a secret exists.
  */
-import { type AuthenticationRequest, type AuthenticationStep, Authenticator } from '../auth/authenticator.ts';
+import { type AuthenticationStep, Authenticator } from '../auth/authenticator.ts';
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import { MAX_AUTHENTICATION_MESSAGE_BYTES } from '../auth/password-message.ts';
 import type { SecretSource } from '../auth/secret-source.ts';
@@ -25,14 +25,18 @@ import { NEWEST_MINOR } from '../protocol/protocol-version.ts';
 import { asksForReplication } from '../protocol/replication-value.ts';
 import * as message from '../protocol/server-messages.ts';
 import { parseStartupPacket, type StartupPacket, startupPacketLength } from '../protocol/startup-packet.ts';
+import type { ServerConnection } from '../server/server-connection.ts';
+import { StartupSet } from '../server/startup-set.ts';
 import type { StatementRegistry } from '../server/statement-registry.ts';
 import type { Setting } from './adjustment.ts';
+import { authenticationMessage } from './authentication-message.ts';
 import type { ClientIdentity } from './client.ts';
 import { ClientParameters } from './client-parameters.ts';
 import type { ClientRegistry, Login } from './client-registry.ts';
 import { ClientSession } from './client-session.ts';
+import { type AttachmentListener, type Greeting, LoginAttachment } from './login-attachment.ts';
 import { ReplicationSession } from './replication-session.ts';
-import { startupSettings } from './startup-settings.ts';
+import { replicationParameters, settingsBeside, startupSettings } from './startup-settings.ts';
 import { welcome } from './welcome.ts';
 
 /** What all logins share. */
@@ -64,16 +68,7 @@ const MAX_USER_BYTES = 127;
 
 const NO = Buffer.from('N');
 
-const AUTHENTICATION_CODES: Readonly<Record<AuthenticationRequest['type'], number>> = {
-  ok: 0,
-  cleartext: 3,
-  md5: 5,
-  sasl: 10,
-  saslContinue: 11,
-  saslFinal: 12,
-};
-
-export class ClientLogin implements WireReader, Login, LoginWaiter {
+export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentListener {
   list: LinkedList<Login> | null = null;
   previous: Login | null = null;
   next: Login | null = null;
@@ -88,6 +83,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #identity: ClientIdentity | null = null;
   #packet: ReadonlyMap<string, string> = new Map();
   #startup: readonly Setting[] = [];
+  /** What its servers are to be opened with. */
+  #set = StartupSet.NONE;
   /** Of protocol 3, as negotiated. */
   #minor = 0;
   #isReplication = false;
@@ -95,6 +92,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   /** What proves to the client that it is in; it is sent together with what follows. */
   #acceptance: Buffer[] = [];
   #pool: Pool | null = null;
+  #attachment: LoginAttachment | null = null;
   #limits: PoolSettings | null = null;
 
   private constructor(context: LoginContext, connect: (handler: TransportHandler) => Transport) {
@@ -153,7 +151,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   // Login
 
   onLoginTimeout(): void {
-    const serverDown = this.#pool !== null;
+    // Who waits for one of many servers waits in a queue.
+    const serverDown = this.#pool !== null && (this.#attachment === null || this.#pool.servers.alive === 0);
     this.#refuse(serverDown ? errors.clientLoginTimeoutServerDown() : errors.clientLoginTimeout(), 'login_timeout');
   }
 
@@ -169,11 +168,17 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   // LoginWaiter
 
   onServerParameters(parameters: ReadonlyMap<string, string>): void {
-    this.#finish(parameters);
+    this.#finish(parameters, null);
   }
 
   onNoServer(report: ErrorReport, reason: ClientCloseReason): void {
     this.#refuse(report, reason);
+  }
+
+  // AttachmentListener
+
+  onAttached(server: ServerConnection): void {
+    this.#finish(this.#pool!.learned.known ?? server.reported, server);
   }
 
   #onStartup(buffer: Buffer, at: number, end: number): number {
@@ -321,12 +326,22 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     const why = this.#isReplication ? this.#pool.stopped : this.#pool.refusal;
     if (why !== null) return this.#refuse(why, 'server_unavailable');
     if (this.#isReplication) return this.#replicate();
+    const isSession = this.#pool.settings.poolMode === 'session';
+    if (isSession && config.settings.sessionStartup === 'own') {
+      this.#set = StartupSet.of(this.#startup) ?? StartupSet.NONE;
+    }
+    if (isSession && config.settings.sessionAttach === 'login') {
+      registry.enter(this);
+      this.#attachment = new LoginAttachment(this.#pool, this.#set, this);
+      return this.#attachment.start();
+    }
     const parameters = this.#pool.awaitParameters(this);
     if (parameters === null) registry.enter(this);
-    else this.#finish(parameters);
+    else this.#finish(parameters, null);
   }
 
-  #finish(reported: ReadonlyMap<string, string>): void {
+  /** `reported` is what servers have; the client is let in at once, or with `server`. */
+  #finish(reported: ReadonlyMap<string, string>, server: ServerConnection | null): void {
     const { environment, config, registry } = this.#context;
     const pool = this.#pool!;
     const identity = this.#identity!;
@@ -334,17 +349,20 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     // Others may have come in while this one was waiting.
     const refusal = registry.refusal(identity.database, identity.user, this.#limits!);
     if (refusal !== null) return this.#refuse(refusal, 'limit_reached');
-    const { parameterTable, canonical } = pool;
-    const startup = this.#startup.map(({ name, value }) => ({ name, value: canonical.of(name, value) }));
-    const parameters = new ClientParameters(parameterTable, reported, startup);
-    const cancelKey = registry.cancelKeys.create(this.#minor);
-    this.#end();
-    this.#wire.send(
+    const { parameterTable: table, canonical } = pool;
+    const startup = settingsBeside(this.#set, this.#startup, pool).map(({ name, value }) => ({
+      name,
+      value: canonical.of(name, value),
+    }));
+    const parameters = new ClientParameters(table, reported, startup);
+    const cancelKey = registry.cancelKeys.create(this.#minor, server?.backendPid ?? 0);
+    const greeting: Greeting = (said) =>
       Buffer.concat([
         ...this.#acceptance,
-        ...welcome(parameters, parameterTable, reported, cancelKey, config.settings.loginNotifyMessage),
-      ]),
-    );
+        ...welcome(parameters, table, said, cancelKey, config.settings.loginNotifyMessage),
+      ]);
+    this.#end();
+    if (server === null) this.#wire.send(greeting(reported));
     const client = new ClientSession({
       identity,
       wire: this.#wire,
@@ -353,6 +371,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
       settings: config.settings,
       limits: this.#limits!,
       parameters,
+      startup: this.#set,
       statements: this.#context.statements,
       cancelKey,
       connectedAtMs: this.acceptedAtMs,
@@ -360,7 +379,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     });
     registry.add(client);
     // What came behind the password while it was being checked is the session's.
-    this.#wire.release();
+    if (server === null) this.#wire.release();
+    else client.enter(server, greeting);
     if (config.settings.logConnections) this.#log('info', {}, 'login');
   }
 
@@ -403,6 +423,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.#state = 'over';
     this.#context.registry.endLogin(this);
     this.#pool?.stopAwaiting(this);
+    this.#attachment?.end();
   }
 
   /** Where the client comes from. */
@@ -415,25 +436,4 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     const client = `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
     this.#context.log[level]({ client, ...this.#identity, ...fields }, text);
   }
-}
-
-function authenticationMessage(request: AuthenticationRequest): Buffer {
-  const code = AUTHENTICATION_CODES[request.type];
-  switch (request.type) {
-    case 'ok':
-    case 'cleartext':
-      return message.authenticationRequest(code);
-    case 'md5':
-      return message.authenticationRequest(code, request.salt);
-    case 'sasl':
-      return message.authenticationRequest(code, message.saslMechanisms(request.mechanisms));
-    case 'saslContinue':
-    case 'saslFinal':
-      return message.authenticationRequest(code, request.data);
-  }
-}
-
-/** What a server of the client's own is told in its words: everything but who it is. */
-function replicationParameters(startup: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
-  return new Map([...startup].filter(([name]) => name !== 'user' && name !== 'database'));
 }

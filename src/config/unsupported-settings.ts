@@ -22,7 +22,7 @@ export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<strin
 };
 
 /** Settings of ours that are planned, and that people may have read about. */
-export const plannedSettings = words('reload_on_change session_attach session_startup');
+export const plannedSettings = words('reload_on_change');
 
 export const unsupportedSections = words('peers');
 

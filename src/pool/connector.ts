@@ -11,6 +11,7 @@ import { type AttemptListener, ConnectAttempt } from './connect-attempt.ts';
 import type { HostFinder } from './host-finder.ts';
 import type { GateVisitor, LoginGate } from './login-gate.ts';
 import type { ServerHealth } from './server-health.ts';
+import type { ServerPlace } from './server-opener.ts';
 
 export interface ConnectorOptions {
   readonly environment: Environment;
@@ -19,21 +20,26 @@ export interface ConnectorOptions {
   readonly finder: HostFinder;
   readonly health: ServerHealth;
   readonly owner: ConnectorOwner;
+  readonly demand: ConnectorDemand;
 }
 
-/** The pool, or the part of it that has servers for one client each. */
-export interface ConnectorOwner extends Claimant {
+/** How many connections are wanted. */
+export interface ConnectorDemand {
   /** How many more connections somebody waits for than `coming`. */
   missing(coming: number): number;
   /** Whether min_pool_size asks for more than there will be with `coming`. */
   isBelowMinimum(coming: number): boolean;
   /** How many more the pool's size allows than it has or is about to have. */
   room(): number;
+}
+
+/** The pool, or the part of it that has servers for one client each. */
+export interface ConnectorOwner extends Claimant {
   /**
-   * Opens a connection to an address of `host`; it is reported to `succeeded`, or `failed` and then `closed`. Null if
+   * Opens a connection to `place`; it is reported to `succeeded`, or `failed` and then `closed`. Null if
    * nobody needs it any more.
    */
-  open(address: SocketAddress, host: string, lease: Lease, protocolMinor: number): ServerConnection | null;
+  open(place: ServerPlace): ServerConnection | null;
   /** No address could be reached. */
   onUnreachable(failure: ServerFailure): void;
 }
@@ -59,6 +65,11 @@ export class Connector implements AttemptListener, GateVisitor {
     return this.#attempts.size + this.#atGate.length + this.#claims;
   }
 
+  /** Those on their way that wait for the budget. */
+  get claimed(): number {
+    return this.#claims;
+  }
+
   /** Those on their way that are not yet connections, and so are not counted as the pool's. */
   get unopened(): number {
     return this.coming - this.#attemptOf.size;
@@ -66,10 +77,10 @@ export class Connector implements AttemptListener, GateVisitor {
 
   /** Starts as many connections as are missing, allowed, and not forbidden by an earlier failure. */
   grow(): void {
-    const { environment, budget, health, owner } = this.#options;
-    while (!this.#stopped && this.#isMissing && owner.room() > 0) {
+    const { environment, budget, health, owner, demand } = this.#options;
+    while (!this.#stopped && this.#isMissing && demand.room() > 0) {
       if (!health.mayTry(environment.now(), this.coming)) return;
-      const isAwaited = owner.missing(this.coming) > 0;
+      const isAwaited = demand.missing(this.coming) > 0;
       const lease = isAwaited ? budget.request(owner) : budget.requestSpare(owner);
       if (lease !== null) this.#connect(lease);
       else if (isAwaited) this.#claims++;
@@ -133,8 +144,8 @@ export class Connector implements AttemptListener, GateVisitor {
 
   /** Fewer are needed than before: what waits in the budget for nobody is withdrawn. */
   shrink(): void {
-    const { budget, owner } = this.#options;
-    while (this.#claims > 0 && owner.missing(this.coming) < 0) {
+    const { budget, owner, demand } = this.#options;
+    while (this.#claims > 0 && demand.missing(this.coming) < 0) {
       budget.withdraw(owner);
       this.#claims--;
     }
@@ -158,9 +169,9 @@ export class Connector implements AttemptListener, GateVisitor {
     for (const lease of this.#atGate.splice(0)) this.#connect(lease);
   }
 
-  onAddress(attempt: ConnectAttempt, address: SocketAddress, host: string): void {
-    const minor = attempt.isRetry || this.#oldHosts.has(address.host) ? OLDEST_MINOR : NEWEST_MINOR;
-    const server = this.#options.owner.open(address, host, attempt.lease, minor);
+  onAddress(attempt: ConnectAttempt, address: SocketAddress, hostName: string): void {
+    const protocolMinor = attempt.isRetry || this.#oldHosts.has(address.host) ? OLDEST_MINOR : NEWEST_MINOR;
+    const server = this.#options.owner.open({ address, hostName, lease: attempt.lease, protocolMinor });
     if (server !== null) {
       this.#attemptOf.set(server, attempt);
       return;
@@ -176,8 +187,8 @@ export class Connector implements AttemptListener, GateVisitor {
   }
 
   get #isMissing(): boolean {
-    const { owner } = this.#options;
-    return owner.missing(this.coming) > 0 || owner.isBelowMinimum(this.coming);
+    const { demand } = this.#options;
+    return demand.missing(this.coming) > 0 || demand.isBelowMinimum(this.coming);
   }
 
   /** Uses `lease`, or gives it back if nobody needs it any more. */

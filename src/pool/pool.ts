@@ -3,7 +3,6 @@
  * opened, and what has to happen to one before it is used again. It knows no client: a waiter is all it sees.
  */
 import type { ClientCloseReason, ServerCloseReason } from '../base/close-reason.ts';
-import type { SocketAddress } from '../base/environment.ts';
 import type { ErrorReport } from '../base/errors.ts';
 import { LinkedList } from '../base/linked-list.ts';
 import type { DatabaseConfig } from '../config/config.ts';
@@ -16,6 +15,7 @@ import type { PooledStatement } from '../server/pooled-statement.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerFailure, ServerOwner } from '../server/server-holder.ts';
 import type { ServerState } from '../server/server-state.ts';
+import { StartupSet } from '../server/startup-set.ts';
 import { TrafficCounters } from '../server/traffic-counters.ts';
 import { CancelLane } from './cancel-lane.ts';
 import { CanonicalValues } from './canonical-values.ts';
@@ -24,13 +24,14 @@ import { DedicatedServers, type DedicatedServersOwner } from './dedicated-server
 import { HostFinder } from './host-finder.ts';
 import { IdlePicker } from './idle-picker.ts';
 import { LearnedParameters } from './learned-parameters.ts';
+import { PoolDemand } from './pool-demand.ts';
 import { budgetScopes, type PoolOptions } from './pool-options.ts';
 import { ResetPolicy } from './reset-policy.ts';
-import { failureWords, ServerHealth } from './server-health.ts';
+import { blamesParameters, failureReport, failureWords, ServerHealth } from './server-health.ts';
 import { ServerLifetime } from './server-lifetime.ts';
 import { ServerLists } from './server-lists.ts';
 import { ServerLog } from './server-log.ts';
-import { ServerOpener } from './server-opener.ts';
+import { ServerOpener, type ServerPlace } from './server-opener.ts';
 import { UncertainSlots } from './uncertain-slots.ts';
 import { firstSinceMs, type LoginWaiter, type Waiter } from './waiter.ts';
 
@@ -47,11 +48,14 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   readonly learned = new LearnedParameters();
   /** For clients that share no server: replication. */
   readonly dedicated: DedicatedServers;
+  readonly connector: Connector;
   readonly health = new ServerHealth();
   readonly canonical = new CanonicalValues();
   readonly parameterTable = new ParameterTable();
   readonly cancels: CancelLane;
   readonly scopes: readonly BudgetScope[];
+  readonly demand: PoolDemand;
+  readonly lifetime = new ServerLifetime();
   /** Client connections that belong to this pool. */
   clients = 0;
   /** Since when there is neither a client nor a server; null while there is one. */
@@ -66,13 +70,11 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   readonly #finder: HostFinder;
   readonly #opener: ServerOpener;
   readonly #log: ServerLog;
-  readonly #connector: Connector;
   readonly #idle: IdlePicker;
   readonly #resets: ResetPolicy;
   readonly #uncertainSlots: UncertainSlots;
   /** Those that run connect_query: on their way still, though they have logged in. */
   readonly #introducing = new Set<ServerConnection>();
-  readonly #lifetime = new ServerLifetime();
   #stopWatching: (() => void)[] = [];
   /** What everybody is told since the pool serves no more. */
   #stopped: ErrorReport | null = null;
@@ -89,17 +91,21 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     this.#resets = new ResetPolicy(options.settings, poolSettings);
     this.#uncertainSlots = new UncertainSlots(environment, () => this.#grow());
     this.cancels = new CancelLane(environment, poolSettings.poolSize);
-    this.#finder = new HostFinder(resolver, {
-      hosts: database.hosts,
-      port: database.port,
-      policy: poolSettings.loadBalanceHosts,
-    });
-    this.#connector = new Connector({ ...options, finder: this.#finder, health: this.health, owner: this });
+    const { hosts, port } = database;
+    this.#finder = new HostFinder(resolver, { hosts, port, policy: poolSettings.loadBalanceHosts });
     this.scopes = budgetScopes(options);
+    this.demand = new PoolDemand(this, {
+      idle: this.#idle,
+      introducing: this.#introducing,
+      uncertainSlots: this.#uncertainSlots,
+      now: () => environment.now(),
+    });
+    const shared = { ...options, finder: this.#finder, demand: this.demand };
+    this.connector = new Connector({ ...shared, health: this.health, owner: this });
+    this.dedicated = new DedicatedServers({ ...shared, pool: this });
     this.#log = new ServerLog(options.log, this.databaseName, this.userName);
     this.#opener = new ServerOpener(options, this, this.parameterTable);
-    this.dedicated = new DedicatedServers({ ...options, finder: this.#finder, pool: this });
-    this.#stopWatching = database.hosts.map((host) =>
+    this.#stopWatching = hosts.map((host) =>
       this.#finder.watch(host, (addresses) => this.#onAddresses(host, addresses)),
     );
   }
@@ -111,7 +117,12 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   /** No server connection and no cancel is left, not even on its way. */
   get isEmpty(): boolean {
     const { servers, cancels, dedicated } = this;
-    return servers.total + this.#uncertainSlots.size + cancels.active + this.#connector.coming + dedicated.coming === 0;
+    return servers.total + this.#uncertainSlots.size + cancels.active + this.connector.coming + dedicated.coming === 0;
+  }
+
+  /** min_pool_size is for a pool that has clients, or is known to get some. */
+  get isUsed(): boolean {
+    return this.clients > 0 || this.database.user !== null;
   }
 
   get database(): DatabaseConfig {
@@ -138,7 +149,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     const { waiting, servers } = this;
     // Idle servers that were passed over are due for a check, one for each who waits; and who waits longer comes first.
     if (waiting.size > 0 && servers.idle.size > 0 && this.#idle.promptChecks <= waiting.size) this.#serve();
-    const server = waiting.size === 0 ? this.#idle.next() : null;
+    const server = this.demand.isAwaited(waiter.startup) ? null : this.#idle.next(waiter.startup.key);
     if (server !== null) {
       this.traffic.assignments++;
       return server;
@@ -146,7 +157,8 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     waiter.waitingSinceMs = this.#options.environment.now();
     waiter.waitNotified = false;
     waiting.push(waiter);
-    this.#connector.grow();
+    this.connector.grow();
+    this.demand.replaceable(waiter, waiting.size)?.close('replaced');
     return null;
   }
 
@@ -154,7 +166,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   awaitParameters(waiter: LoginWaiter): ReadonlyMap<string, string> | null {
     if (this.learned.known === null) {
       this.learned.waiting.add(waiter);
-      this.#connector.grow();
+      this.connector.grow();
     }
     return this.learned.known;
   }
@@ -167,14 +179,14 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   /** `waiter` has got its parameters, or gives up. */
   stopAwaiting(waiter: LoginWaiter): void {
-    if (this.learned.waiting.delete(waiter)) this.#connector.shrink();
+    if (this.learned.waiting.delete(waiter)) this.connector.shrink();
   }
 
   /** `waiter` gives up. */
   leave(waiter: Waiter): void {
     if (waiter.list !== this.waiting) return;
     this.waiting.remove(waiter);
-    this.#connector.shrink();
+    this.connector.shrink();
   }
 
   /** Cancels what `server` runs as long as it runs the same thing. */
@@ -190,10 +202,10 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       this.dedicated.loggedIn(server);
       return;
     }
-    this.#connector.succeeded(server);
+    this.connector.succeeded(server);
     const { connectQuery } = this.settings;
     if (connectQuery === null || server.closeWhenFree !== null) {
-      this.learned.learn(server.reported);
+      this.learned.learn(server.reported, server.startup);
       this.#becomeIdle(server);
       return;
     }
@@ -203,7 +215,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       // As in PgBouncer: said, and otherwise ignored.
       if (error !== null) this.#log.warn(server, `connect_query failed: ${error.message}`);
       if (server.status === STATUS_IDLE) {
-        this.learned.learn(server.parameters.current(server.reported));
+        this.learned.learn(server.parameters.current(server.reported), server.startup);
         this.onServerFree(server);
         return;
       }
@@ -214,7 +226,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   onServerFailed(server: ServerConnection, failure: ServerFailure): void {
     if (this.dedicated.owns(server)) this.dedicated.failed(server, failure);
-    else if (this.#connector.failed(server, failure)) this.#fail(failure);
+    else if (this.connector.failed(server, failure)) this.#onLoginFailed(server, failure);
     this.#log.warn(server, `server login failed: ${failureWords(failure)}`);
   }
 
@@ -250,14 +262,15 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     if (to === 'closing' && this.#introducing.delete(server) && this.#stopped === null) {
       this.#fail({ kind: 'unreachable', reason: 'connection lost during connect_query' });
     }
-    // It may have been on trial for somebody who can have another one.
-    if (to === 'closing' && this.waiting.size > 0 && this.servers.idle.size > 0) this.#serve();
+    // It may have been on trial for somebody who can have another one. One that is replaced was idle.
+    if (to !== 'closing' || server.closeReason === 'replaced') return;
+    if (this.waiting.size > 0 && this.servers.idle.size > 0) this.#serve();
   }
 
   onServerClosed(server: ServerConnection, confirmed: boolean): void {
     const reason = server.closeReason ?? 'eof';
     this.closedServers.set(reason, (this.closedServers.get(reason) ?? 0) + 1);
-    const connector = this.dedicated.owns(server) ? this.dedicated : this.#connector;
+    const connector = this.dedicated.owns(server) ? this.dedicated : this.connector;
     if (connector.closed(server, confirmed)) return;
     if (confirmed) {
       server.lease.release();
@@ -268,13 +281,13 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     this.#log.info(server, `closing server: ${reason}`);
     this.#grow();
     // Whoever waited for this one to come back has nothing to wait for now.
-    if (this.waiting.size > 0 && this.#connector.coming === 0) this.#giveUpWaiters();
+    if (this.waiting.size > 0 && this.connector.coming === 0) this.#giveUpWaiters();
   }
 
   // ConnectorOwner
 
   onLease(lease: Lease): void {
-    this.#connector.granted(lease);
+    this.connector.granted(lease);
   }
 
   idleSinceMs(): number | null {
@@ -290,48 +303,15 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     return closed;
   }
 
-  missing(coming: number): number {
-    const { waiting, servers } = this;
-    let wanted = waiting.size - this.#idle.promptChecks - this.#introducing.size - servers.count('resetting');
-    if (this.learned.waiting.size > 0 && servers.alive === 0) wanted = Math.max(wanted, 1);
-    return wanted - coming;
-  }
-
-  isBelowMinimum(coming: number): boolean {
-    const isUsed = this.clients > 0 || this.database.user !== null;
-    return isUsed && this.servers.alive + coming < this.settings.minPoolSize;
-  }
-
-  room(): number {
-    const { poolSize, reservePoolSize, reservePoolTimeoutMs } = this.settings;
-    if (poolSize === 0) return Number.POSITIVE_INFINITY;
-    const sinceMs = Math.min(firstSinceMs(this.waiting), firstSinceMs(this.dedicated.waiting));
-    const useReserve = reservePoolTimeoutMs > 0 && this.#options.environment.now() - sinceMs >= reservePoolTimeoutMs;
-    const taken = this.servers.total + this.#uncertainSlots.size;
-    const soonTaken = this.#connector.unopened + this.dedicated.unopened;
-    return poolSize + (useReserve ? reservePoolSize : 0) - taken - soonTaken;
-  }
-
-  open(
-    address: SocketAddress,
-    hostName: string,
-    lease: Lease,
-    protocolMinor: number,
-    startup?: ReadonlyMap<string, string>,
-  ): ServerConnection {
-    const server = this.#opener.open({ address, hostName, lease, protocolMinor }, startup);
+  open(place: ServerPlace, dedicated?: ReadonlyMap<string, string>): ServerConnection {
+    const startup = dedicated === undefined ? this.demand.nextStartup() : StartupSet.NONE;
+    const server = this.#opener.open(place, startup, dedicated);
     this.servers.move(server, 'connecting');
     return server;
   }
 
   onUnreachable(failure: ServerFailure): void {
     this.#fail(failure);
-  }
-
-  // DedicatedServersOwner
-
-  get slotsComing(): number {
-    return this.servers.in('closing').size + this.#uncertainSlots.size;
   }
 
   // Upkeep, by the janitor
@@ -346,18 +326,13 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     if (this.servers.idle.size > 0 && this.#idle.promptChecks < this.waiting.size) this.#serve();
   }
 
-  /** Whether `server` has lived for server_lifetime, and no other was closed for that too shortly before. */
-  isLifeOver(server: ServerConnection, nowMs: number): boolean {
-    return this.#lifetime.isOver(server, nowMs, this.settings);
-  }
-
   /** Serves nobody from now on: who waits, and who comes, gets `report`; servers are closed as they become free. */
   stop(report: ErrorReport, clientReason: ClientCloseReason): void {
     this.#stopped = report;
     for (const stop of this.#stopWatching) stop();
     this.#stopWatching = [];
     this.#refuseAll(report, clientReason);
-    this.#connector.stop();
+    this.connector.stop();
     this.dedicated.stop(report, clientReason);
     for (const server of this.servers) {
       if (STAYS_FOR_ITS_CLIENT.has(server.state)) server.closeWhenFree = 'shutdown';
@@ -374,8 +349,21 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   #grow(): void {
     const dedicatedFirst = firstSinceMs(this.dedicated.waiting) <= firstSinceMs(this.waiting);
     if (dedicatedFirst) this.dedicated.grow();
-    this.#connector.grow();
+    this.connector.grow();
     if (!dedicatedFirst) this.dedicated.grow();
+  }
+
+  /** Whoever's startup parameters the server has refused hears it; of the others' it says nothing. */
+  #onLoginFailed(server: ServerConnection, failure: ServerFailure): void {
+    const { startup } = server;
+    if (startup === StartupSet.NONE || !blamesParameters(failure)) {
+      this.#fail(failure);
+      return;
+    }
+    for (const waiter of [...this.waiting].filter((one) => one.startup.key === startup.key)) {
+      this.leave(waiter);
+      waiter.onNoServer(failureReport(failure), 'parameter_refused');
+    }
   }
 
   #fail(failure: ServerFailure): void {
@@ -395,7 +383,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       waiter.onNoServer(report, reason);
     }
     this.learned.refuse(report, reason);
-    this.#connector.shrink();
+    this.connector.shrink();
   }
 
   #onReset(server: ServerConnection, query: string, error: ErrorFields | null): void {
@@ -411,7 +399,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       server.close(server.closeWhenFree);
       return;
     }
-    if (this.isLifeOver(server, server.times.answeredAtMs)) {
+    if (this.lifetime.isOver(server, server.times.answeredAtMs, this.settings)) {
       server.close('lifetime');
       return;
     }
@@ -424,18 +412,28 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     else this.#options.budget.idleAppeared();
   }
 
-  /** Gives idle servers to those who have waited longest. */
+  /** Gives idle servers to those who have waited longest; who came later gets what is of no use to those before. */
   #serve(): void {
     const nowMs = this.#options.environment.now();
-    for (let waiter = this.waiting.first; waiter !== null; waiter = this.waiting.first) {
-      const server = this.#idle.next();
-      if (server === null) break;
-      this.waiting.remove(waiter);
-      this.traffic.waitMs += nowMs - waiter.waitingSinceMs;
-      this.traffic.assignments++;
-      waiter.onServer(server);
+    let passed = 0;
+    for (let waiter = this.waiting.first; waiter !== null && this.servers.idle.size > 0; ) {
+      const { key } = waiter.startup;
+      const server = this.#idle.next(key);
+      if (server !== null) {
+        this.waiting.remove(waiter);
+        this.traffic.waitMs += nowMs - waiter.waitingSinceMs;
+        this.traffic.assignments++;
+        waiter.onServer(server);
+        waiter = this.waiting.first;
+        passed = 0;
+        continue;
+      }
+      if (passed === 0) this.connector.grow();
+      for (; waiter !== null && waiter.startup.key === key; waiter = waiter.next) {
+        this.demand.replaceable(waiter, ++passed)?.close('replaced');
+      }
     }
-    this.#connector.shrink();
+    this.connector.shrink();
   }
 
   #onAddresses(host: string, addresses: readonly string[]): void {

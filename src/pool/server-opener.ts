@@ -4,6 +4,7 @@ import type { Lease } from '../server/lease.ts';
 import type { ParameterTable } from '../server/parameter-table.ts';
 import { ServerConnection } from '../server/server-connection.ts';
 import type { ServerOwner } from '../server/server-holder.ts';
+import type { StartupSet } from '../server/startup-set.ts';
 import type { PoolOptions } from './pool-options.ts';
 
 /** Where to, and by what right. */
@@ -26,15 +27,16 @@ export class ServerOpener {
     this.#parameterTable = parameterTable;
   }
 
-  /** `startup`: parameters for its startup packet, over those of the database entry. */
-  open(place: ServerPlace, startup: Iterable<readonly [string, string]> = []): ServerConnection {
+  /** `startup`, and what else is `given` for its startup packet, go over the parameters of the database entry. */
+  open(place: ServerPlace, startup: StartupSet, given: Iterable<readonly [string, string]> = []): ServerConnection {
     const { environment, keys, credentials, settings, unguessable, statements } = this.#options;
     const known = credentials();
     return new ServerConnection({
       ...place,
       environment,
       // Of two values the later one counts.
-      credentials: { ...known, parameters: [...known.parameters, ...startup] },
+      credentials: { ...known, parameters: [...known.parameters, ...startup.parameters, ...given] },
+      startup,
       keys,
       owner: this.#owner,
       parameterTable: this.#parameterTable,

@@ -40,8 +40,9 @@ function checkLists(pool: Pool): void {
       if (state === 'idle' && server.cancelsInFlight > 0) fail('an idle server may be hit by a cancel');
     }
   }
-  const usable = [...pool.servers.idle].length > 0 && pool.servers.count('testing') === 0;
-  if (pool.waiting.size > 0 && usable) fail('somebody waits although a server is idle');
+  const idle = new Set([...pool.servers.idle].map(({ startup }) => startup.key));
+  const isUsable = [...pool.waiting].some(({ startup }) => idle.has(startup.key));
+  if (isUsable && pool.servers.count('testing') === 0) fail('somebody waits although a server is idle');
 }
 
 function checkSizes(pool: Pool): void {

@@ -205,7 +205,6 @@ pools: {}
     ['constructor: 1', '2:13: unknown setting "constructor"'],
     ['__proto__: 1', '2:13: unknown setting "__proto__"'],
     ['pool_size: 1', '2:13: "pool_size" is not a setting of the section "pgbouncer", but of a database and a user'],
-    ['session_attach: login', '2:13: "session_attach" is not supported yet'],
     ['reload_on_change: on', '2:13: "reload_on_change" is not supported yet'],
     ['client_tls_sslmode: require', '2:13: PgBouncer\'s setting "client_tls_sslmode" is not supported yet'],
     [

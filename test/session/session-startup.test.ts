@@ -1,0 +1,334 @@
+/** Session mode by startup packet (session_startup: own): servers that are their clients' own, and who gets which. */
+import { describe, expect, test } from 'vitest';
+import { type BenchSettings, type SessionBench, sessionBench } from '../support/session-fixture.ts';
+import { errorFields, client as m, server as s } from '../support/wire.ts';
+
+function ownBench(settings: BenchSettings = {}): SessionBench {
+  return sessionBench({ pool_mode: 'session', pool_size: 1, ...settings });
+}
+
+/** What the server of session `index` was told at its login besides user and database. */
+function startupOf(bench: SessionBench, index: number): object {
+  const { user: _user, database: _database, ...others } = Object.fromEntries(bench.postgres.sessions[index]!.startup);
+  return others;
+}
+
+const TOKYO = { TimeZone: 'Asia/Tokyo', work_mem: '1MB' };
+const OSLO = { timezone: 'Europe/Oslo' };
+
+describe('a server is opened with its client’s startup parameters', () => {
+  test('so that RESET and RESET ALL return to them, and nothing is set', () => {
+    const bench = ownBench({ pool_size: 2 });
+    const alice = bench.client({ parameters: { ...TOKYO, options: '-c extra_float_digits=3' } });
+    expect(alice.column('SHOW TimeZone')).toEqual(['Asia/Tokyo']);
+    alice.query("SET TimeZone = 'UTC'");
+    alice.query("SET work_mem = '9MB'");
+    expect(alice.query('RESET TimeZone')).toBe('C(RESET) S(TimeZone=Asia/Tokyo) Z(I)');
+    alice.query('RESET ALL');
+    for (const [name, value] of [
+      ['TimeZone', 'Asia/Tokyo'],
+      ['work_mem', '1MB'],
+      ['extra_float_digits', '3'],
+    ]) {
+      expect(alice.column(`SHOW ${name}`)).toEqual([value]);
+    }
+    expect(startupOf(bench, 1)).toEqual({ extra_float_digits: '3', TimeZone: 'Asia/Tokyo', work_mem: '1MB' });
+    expect(bench.server(1).queries.filter((sql) => sql.includes('set_config'))).toEqual([]);
+  });
+
+  test('but not with its application_name, which is set', () => {
+    const bench = ownBench({ pool_size: 2 });
+    const alice = bench.client({ parameters: { ...OSLO, application_name: 'alice' } });
+    expect(alice.column('SHOW application_name')).toEqual(['alice']);
+    const pid = alice.pid();
+    alice.leave();
+    const bob = bench.client({ parameters: { TIMEZONE: 'Europe/Oslo', Application_Name: 'bob' } });
+    expect(bob.column('SHOW application_name')).toEqual(['bob']);
+    expect(bob.pid()).toBe(pid);
+    expect(startupOf(bench, 1)).toEqual(OSLO);
+  });
+
+  test('and a client that asks for nothing gets one that was opened for nobody', () => {
+    const bench = ownBench();
+    const alice = bench.client({ parameters: { application_name: 'alice' } });
+    expect(alice.column('SHOW application_name')).toEqual(['alice']);
+    expect(bench.postgres.sessions).toHaveLength(1);
+  });
+
+  test('whose spelling of a value the client is told', () => {
+    const bench = ownBench({ pool_size: 2 });
+    const alice = bench.client({ parameters: { DateStyle: 'German' } });
+    expect(alice.query('SELECT a')).toBe('S(DateStyle=German, DMY) T D(a) C(SELECT 1) Z(I)');
+    expect(bench.client({ parameters: { DateStyle: 'German' } }).parameters.get('DateStyle')).toBe('German, DMY');
+  });
+
+  test('over what connect_query sets', () => {
+    const bench = sessionBench(
+      { pool_mode: 'session' },
+      { databases: { app: "host=10.0.0.1 port=5432 connect_query='SET work_mem = ''2MB'''" } },
+    );
+    const alice = bench.client({ parameters: { work_mem: '1MB' } });
+    expect(alice.column('SHOW work_mem')).toEqual(['1MB']);
+  });
+
+  test('of which none can be who the session is for', () => {
+    const bench = ownBench({ pool_size: 4 });
+    for (const [index, parameters] of [
+      { options: '-c user=root' },
+      { Database: 'secret' },
+      { OPTIONS: 'x y' },
+    ].entries()) {
+      const alice = bench.client({ parameters });
+      alice.query('SELECT a');
+      const { startup } = bench.postgres.sessions[index + 1]!;
+      expect([...startup.keys()].sort()).toEqual(['database', 'options', 'user']);
+      expect([startup.get('user'), startup.get('database')]).toEqual(['app', 'app']);
+    }
+    expect(bench.postgres.sessions.slice(1).map(({ startup }) => startup.get('options'))).toEqual([
+      '-c user=root',
+      '-c Database=secret',
+      '-c OPTIONS=x\\ y',
+    ]);
+  });
+
+  test('unless they are too many for a startup packet: then they are set', () => {
+    const bench = ownBench();
+    const value = 'x'.repeat(100);
+    const options = Array.from({ length: 90 }, (_, i) => `-ca.${i}=${value}`).join(' ');
+    const alice = bench.client({ parameters: { options } });
+    expect(alice.column('SHOW a.1')).toEqual([value]);
+    expect(bench.postgres.sessions).toHaveLength(1);
+  });
+});
+
+describe('of the servers', () => {
+  test('an idle one of the same set is preferred, whatever the case of the names', () => {
+    const bench = ownBench({ pool_size: 3 });
+    const pids = [];
+    for (const parameters of [OSLO, TOKYO, { TIMEZONE: 'Europe/Oslo' }, TOKYO, {}]) {
+      const client = bench.client({ parameters });
+      pids.push(client.pid());
+      client.leave();
+    }
+    expect(pids[2]).toBe(pids[0]);
+    expect(pids[3]).toBe(pids[1]);
+    expect(new Set(pids).size).toBe(3);
+    expect(bench.pool().closedServers.size).toBe(0);
+  });
+
+  test('the longest idle of another set is replaced where no more may be opened, and counted', () => {
+    const bench = ownBench({ pool_size: 2 });
+    bench.expectServers('replaced');
+    const [first] = [bench.client({ parameters: OSLO })];
+    first.query('SELECT a');
+    first.leave();
+    const second = bench.client({ parameters: TOKYO });
+    expect(second.column('SHOW TimeZone')).toEqual(['Asia/Tokyo']);
+    // The one that was opened for nobody had been idle for longest.
+    expect(bench.pool().closedServers.get('replaced')).toBe(1);
+    second.leave();
+    expect(bench.client({ parameters: OSLO }).column('SHOW TimeZone')).toEqual(['Europe/Oslo']);
+    expect(bench.pool().closedServers.get('replaced')).toBe(1);
+    expect(bench.client({ parameters: { work_mem: '7MB' } }).column('SHOW work_mem')).toEqual(['7MB']);
+    expect(bench.pool().closedServers.get('replaced')).toBe(2);
+    expect(bench.postgres.mostBackends).toBe(2);
+  });
+
+  test('also where it is max_server_connections that forbids more', () => {
+    const bench = ownBench({ pool_size: 5, max_server_connections: 1 });
+    bench.expectServers('replaced');
+    for (const parameters of [OSLO, TOKYO, OSLO]) {
+      const client = bench.client({ parameters });
+      expect(client.column('SHOW TimeZone')).toEqual([Object.values(parameters)[0]]);
+      client.leave();
+    }
+    expect(bench.postgres.mostBackends).toBe(1);
+  });
+
+  test('one that becomes free goes to who has waited longest, though it has to be replaced for that', () => {
+    const bench = ownBench();
+    bench.expectServers('replaced');
+    const alice = bench.client({ parameters: OSLO });
+    alice.query('SELECT a');
+    const bob = bench.client({ parameters: TOKYO });
+    const carol = bench.client({ parameters: OSLO });
+    bob.send(m.query('SHOW TimeZone'));
+    bench.run();
+    carol.send(m.query('SHOW TimeZone'));
+    bench.run();
+    expect([bob.takeSummary(), carol.takeSummary()]).toEqual(['', '']);
+    alice.leave();
+    expect([bob.takeSummary(), carol.takeSummary()]).toEqual(['T D(Asia/Tokyo) C(SHOW) Z(I)', '']);
+    bob.leave();
+    expect(carol.takeSummary()).toBe('T D(Europe/Oslo) C(SHOW) Z(I)');
+  });
+
+  test('an idle one that is of no use to those who wait goes to who comes later', () => {
+    const bench = ownBench({ pool_size: 2 });
+    const alice = bench.client({ parameters: OSLO });
+    alice.query('SELECT a');
+    bench.postgres.accepting = 'later';
+    alice.leave();
+    bench.expectServers('replaced');
+    const bob = bench.client({ parameters: TOKYO });
+    bob.send(m.query('SHOW TimeZone'));
+    bench.run();
+    const carol = bench.client({ parameters: OSLO });
+    expect(carol.column('SHOW TimeZone')).toEqual(['Europe/Oslo']);
+    expect(bob.takeSummary()).toBe('');
+    bench.postgres.acceptPending();
+    bench.run();
+    expect(bob.takeSummary()).toBe('T D(Asia/Tokyo) C(SHOW) Z(I)');
+  });
+
+  test('none is replaced while none can be opened', () => {
+    const bench = ownBench();
+    bench.expectServers('connect_failed', 'replaced');
+    const alice = bench.client({ parameters: OSLO });
+    bench.postgres.accepting = 'refuse';
+    alice.send(m.query('SELECT a'));
+    bench.run();
+    // The one idle server was given up for it before anybody could know.
+    expect(bench.pool().closedServers.get('replaced')).toBe(1);
+    bench.expectClients('server_unavailable');
+    expect(errorFields(alice.take().at(-1)!).get('C')).toBe('08006');
+  });
+});
+
+describe('a value that the server refuses', () => {
+  test('is the error of its client, not a pool that is down', () => {
+    const bench = ownBench({ pool_size: 2 });
+    bench.expectClients('parameter_refused');
+    bench.expectServers('login_failed');
+    const alice = bench.client({ parameters: { TimeZone: 'invalid/zone', application_name: 'alice' } });
+    alice.send(m.query('INSERT never'));
+    bench.run();
+    const fields = errorFields(alice.take()[0]!);
+    expect([fields.get('S'), fields.get('C'), fields.get('M')]).toEqual([
+      'FATAL',
+      '22023',
+      'invalid value for parameter "TimeZone": "invalid/zone"',
+    ]);
+    expect(bench.pool().health.isFailing).toBe(false);
+    expect(bench.client({ parameters: OSLO }).column('SHOW TimeZone')).toEqual(['Europe/Oslo']);
+    expect(bench.postgres.rows).toEqual([]);
+  });
+
+  test.each(['28P01', '53300', '57P03', '3D000', '55000'])('is not what %s means', (sqlstate) => {
+    const bench = ownBench({ pool_size: 2 });
+    bench.expectServers('login_failed', 'replaced', 'idle_timeout');
+    bench.expectClients('server_unavailable');
+    const alice = bench.client({ parameters: OSLO });
+    bench.postgres.onStartup = (session) => session.refuseLogin(sqlstate);
+    alice.send(m.query('SELECT a'));
+    bench.run();
+    expect(bench.pool().health.isFailing).toBe(true);
+    bench.postgres.onStartup = null;
+  });
+});
+
+describe('session_attach: login', () => {
+  const attach = { session_attach: 'login' };
+
+  test.each(['own', 'set'])('links at the login, with session_startup: %s', (session_startup) => {
+    const bench = ownBench({ ...attach, session_startup });
+    const alice = bench.connect();
+    alice.sendStartup({ parameters: { DateStyle: 'German', application_name: 'alice' } });
+    bench.run();
+    const told = alice.take();
+    expect(told.map(({ type }) => type).join('')).toBe(`R${'S'.repeat(14)}KZ`);
+    alice.acceptLogin(told);
+    expect(alice.parameters.get('DateStyle')).toBe('German, DMY');
+    expect(alice.parameters.get('application_name')).toBe('alice');
+    expect(bench.pool().servers.linked.size).toBe(1);
+    expect(alice.key.readUInt32BE(0)).toBe(bench.server().pid);
+    expect(alice.query('SHOW DateStyle')).toBe('T D(German, DMY) C(SHOW) Z(I)');
+    expect(alice.pid()).toBe(bench.server().pid);
+    expect(bench.postgres.sessions).toHaveLength(1);
+  });
+
+  test('the key with the real process id cancels, and no other with it does', () => {
+    const bench = ownBench({ ...attach });
+    const alice = bench.client();
+    alice.send(m.query('SLEEP'));
+    bench.run();
+    const wrong = Buffer.from(alice.key);
+    wrong[5]! ^= 0xff;
+    for (const key of [wrong, bench.server().secret]) {
+      bench.connect().send(m.cancel(key.length === 8 ? key : Buffer.concat([alice.key.subarray(0, 4), key])));
+      bench.run();
+      expect(alice.takeSummary()).toBe('');
+    }
+    bench.connect().send(m.cancel(alice.key));
+    bench.run();
+    expect(alice.takeSummary()).toBe('E(57014) Z(I)');
+  });
+
+  test('a client waits in its login, and what it has sent is held', () => {
+    const bench = ownBench({ ...attach });
+    const alice = bench.client();
+    const bob = bench.connect();
+    bob.send(m.startup({ user: 'app', database: 'app' }), m.query('SELECT b'));
+    bench.run();
+    expect(bob.takeSummary()).toBe('');
+    expect(bench.pool().clients).toBe(2);
+    alice.leave();
+    expect(bob.takeSummary()).toMatch(/^R S.* K Z\(I\) T D\(b\) C\(SELECT 1\) Z\(I\)$/);
+    expect(bench.postgres.sessions).toHaveLength(1);
+  });
+
+  test('who leaves while waiting is gone at once', () => {
+    const bench = ownBench({ ...attach });
+    bench.client();
+    const bob = bench.connect();
+    bob.sendStartup();
+    bench.run();
+    bob.vanish();
+    expect([bench.pool().waiting.size, bench.pool().clients, bench.registry.entering.size]).toEqual([0, 1, 0]);
+  });
+
+  test('a refused value ends the login', () => {
+    const bench = ownBench({ ...attach });
+    bench.expectServers('login_failed');
+    const alice = bench.connect();
+    alice.sendStartup({ parameters: { TimeZone: 'invalid/zone' } });
+    bench.run();
+    expect(alice.takeSummary()).toBe('E(22023)');
+    expect(bench.pool().health.isFailing).toBe(false);
+    expect(bench.client({ parameters: OSLO }).column('SHOW TimeZone')).toEqual(['Europe/Oslo']);
+  });
+
+  test('a wait that is too long ends with the limit that it has met', () => {
+    const bench = ownBench({ ...attach, query_wait_timeout: 5 });
+    bench.client();
+    const bob = bench.connect();
+    bob.sendStartup();
+    bench.advance(6000);
+    const fields = errorFields(bob.take()[0]!);
+    expect([fields.get('C'), fields.get('M')]).toEqual(['53300', 'query_wait_timeout']);
+  });
+
+  test('is nothing to a pool in transaction mode', () => {
+    const bench = sessionBench({ ...attach, pool_size: 1 });
+    bench.client();
+    bench.client();
+    expect(bench.pool().servers.linked.size).toBe(0);
+  });
+
+  test('a server that is lost before the client is in ends the login', () => {
+    const bench = ownBench({ ...attach });
+    bench.expectServers('fatal_error');
+    bench.expectClients('server_lost');
+    bench.postgres.onStartup = (session) => {
+      session.login();
+      session.takeOver();
+    };
+    const alice = bench.connect();
+    alice.sendStartup({ parameters: { application_name: 'alice' } });
+    bench.run();
+    expect(alice.takeSummary()).toBe('');
+    bench.server().die('exit', s.error({ severity: 'FATAL', code: '57P01', message: 'bye' }));
+    bench.run();
+    expect(alice.takeSummary()).toMatch(/^E\(57P01\)$/);
+  });
+});
