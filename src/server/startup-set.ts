@@ -48,10 +48,13 @@ export class StartupSet {
   }
 }
 
+/** Whether it is a parameter in a startup packet, too. */
+function isCarried({ name }: Wish): boolean {
+  return !NO_PARAMETERS.has(foldName(name)) && !foldName(name).startsWith(PROTOCOL_OPTION);
+}
+
 /** A name that means something else in a startup packet is given in `options`, where it is a parameter like any other. */
 function packetOf(settings: readonly Wish[]): [string, string][] {
-  const isCarried = ({ name }: Wish): boolean =>
-    !NO_PARAMETERS.has(foldName(name)) && !foldName(name).startsWith(PROTOCOL_OPTION);
   const options = settings.filter((setting) => !isCarried(setting)).map(optionOf);
   const parameters = settings.filter(isCarried).map(({ name, value }): [string, string] => [name, value]);
   return options.length === 0 ? parameters : [['options', options.join(' ')], ...parameters];
