@@ -1,5 +1,7 @@
 /** Session mode by startup packet (session_startup: own): servers that are their clients' own, and who gets which. */
 import { describe, expect, test } from 'vitest';
+import { SeededRandom } from '../support/seeded-random.ts';
+import type { SessionClient } from '../support/session-client.ts';
 import { type BenchSettings, type SessionBench, sessionBench } from '../support/session-fixture.ts';
 import { errorFields, client as m, server as s } from '../support/wire.ts';
 
@@ -193,6 +195,46 @@ describe('of the servers', () => {
     bench.expectClients('server_unavailable');
     expect(errorFields(alice.take().at(-1)!).get('C')).toBe('08006');
   });
+});
+
+describe('whoever comes and goes', () => {
+  test.each(Array.from({ length: 20 }, (_, seed) => seed))(
+    'everybody is served, by a server of the own set (seed %i)',
+    (seed) => {
+      const random = new SeededRandom(seed);
+      const bench = ownBench({
+        pool_size: 3,
+        session_attach: seed % 4 === 3 ? 'login' : 'first_query',
+        ...(seed % 2 === 0 ? {} : { max_server_connections: 2 }),
+        ...(seed % 3 === 0 ? { server_check_delay: 0 } : {}),
+        server_round_robin: seed % 5 === 0,
+      });
+      bench.expectServers('replaced');
+      const zones = ['Asia/Tokyo', 'Europe/Oslo', 'America/Lima', null];
+      const present: { readonly client: SessionClient; readonly zone: string | null }[] = [];
+      const leave = (): void => {
+        const [guest] = present.splice(0, 1);
+        bench.run();
+        const answer = guest!.client.takeSummary();
+        expect(answer).toContain(`D(${guest!.zone ?? 'Etc/UTC'}) C(SHOW) Z(I)`);
+        guest!.client.leave();
+      };
+      for (let step = 0; step < 60; step++) {
+        if (present.length > 0 && random.next() < 0.5) {
+          leave();
+          continue;
+        }
+        const zone = random.pick(zones);
+        const client = bench.connect();
+        const parameters = zone === null ? {} : { timezone: zone };
+        client.send(m.startup({ user: 'app', database: 'app', ...parameters }), m.query('SHOW TimeZone'));
+        if (random.next() < 0.7) bench.run();
+        present.push({ client, zone });
+      }
+      while (present.length > 0) leave();
+      expect(bench.postgres.mostBackends).toBeLessThanOrEqual(3);
+    },
+  );
 });
 
 describe('a value that the server refuses', () => {
