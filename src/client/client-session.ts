@@ -228,7 +228,6 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
     if (greeting === null) return;
     this.#greeting = null;
     this.#wire.send(greeting(server.reported));
-    if (this.#endsWith !== null) this.close('shutdown', this.#endsWith);
   }
 
   onRefused(error: ErrorFields): void {

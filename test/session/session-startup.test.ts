@@ -183,17 +183,49 @@ describe('of the servers', () => {
     expect(bob.takeSummary()).toBe('T D(Asia/Tokyo) C(SHOW) Z(I)');
   });
 
-  test('none is replaced while none can be opened', () => {
-    const bench = ownBench();
-    bench.expectServers('connect_failed', 'replaced');
-    const alice = bench.client({ parameters: OSLO });
-    bench.postgres.accepting = 'refuse';
-    alice.send(m.query('SELECT a'));
+  test('each is opened for another one of those who wait', () => {
+    const bench = ownBench({ pool_size: 3 });
+    bench.client();
+    const [alice, bob] = [bench.client({ parameters: OSLO }), bench.client({ parameters: { work_mem: '1MB' } })];
+    for (const client of [alice, bob]) client.send(m.query('SELECT a'));
     bench.run();
-    // The one idle server was given up for it before anybody could know.
+    expect([alice.takeSummary(), bob.takeSummary()]).toEqual(Array(2).fill('T D(a) C(SELECT 1) Z(I)'));
+    expect([startupOf(bench, 1), startupOf(bench, 2)]).toEqual([OSLO, { work_mem: '1MB' }]);
+    expect(bench.postgres.sessions).toHaveLength(3);
+  });
+
+  test('one that was reset for nobody who waits does not keep them waiting', () => {
+    const bench = ownBench({ pool_size: 3 });
+    const alice = bench.client({ parameters: OSLO });
+    alice.query('SELECT a');
+    bench.server(1).holdReplies();
+    alice.leave();
+    const bob = bench.client({ parameters: TOKYO });
+    bob.send(m.query('SHOW TimeZone'));
+    bench.run();
+    bench.server(1).releaseReplies();
+    bench.run();
+    expect(bob.takeSummary()).toBe('T D(Asia/Tokyo) C(SHOW) Z(I)');
+    expect(bench.pool().servers.count('idle')).toBe(2);
+  });
+
+  test('those that are open are kept while logins fail', () => {
+    const bench = ownBench({ pool_size: 3 });
+    bench.expectServers('login_failed', 'replaced');
+    for (const parameters of [OSLO, { work_mem: '1MB' }]) {
+      const client = bench.client({ parameters });
+      client.query('SELECT a');
+      client.leave();
+    }
+    const bob = bench.client({ parameters: TOKYO });
+    bench.postgres.onStartup = (session) => session.refuseLogin('57P03');
+    bob.send(m.query('SHOW TimeZone'));
+    bench.advance(900);
     expect(bench.pool().closedServers.get('replaced')).toBe(1);
-    bench.expectClients('server_unavailable');
-    expect(errorFields(alice.take().at(-1)!).get('C')).toBe('08006');
+    bench.postgres.onStartup = null;
+    bench.advance(2000);
+    expect(bob.takeSummary()).toBe('T D(Asia/Tokyo) C(SHOW) Z(I)');
+    expect(bench.pool().closedServers.get('replaced')).toBe(1);
   });
 });
 
@@ -348,6 +380,31 @@ describe('session_attach: login', () => {
     bench.advance(6000);
     const fields = errorFields(bob.take()[0]!);
     expect([fields.get('C'), fields.get('M')]).toEqual(['53300', 'query_wait_timeout']);
+  });
+
+  test('or with that of the login, which says nothing of a server that is down', () => {
+    const bench = ownBench({ ...attach, client_login_timeout: 5 });
+    bench.client();
+    const bob = bench.connect();
+    bob.sendStartup();
+    bench.advance(6000);
+    expect(bob.takeSummary()).toBe('E(57014)');
+  });
+
+  test('a pooler that shuts down ends who is let in meanwhile', () => {
+    const bench = ownBench({ ...attach });
+    bench.expectClients('shutdown');
+    bench.expectServers('shutdown');
+    bench.client().leave();
+    bench.server().holdReplies();
+    const alice = bench.connect();
+    alice.sendStartup({ parameters: { application_name: 'alice' } });
+    bench.run();
+    bench.drain();
+    bench.server().releaseReplies();
+    bench.run();
+    expect(alice.takeSummary()).toBe('E(57P01)');
+    expect(alice.isEnded).toBe(true);
   });
 
   test('is nothing to a pool in transaction mode', () => {
