@@ -40,9 +40,9 @@ function checkLists(pool: Pool): void {
       if (state === 'idle' && server.cancelsInFlight > 0) fail('an idle server may be hit by a cancel');
     }
   }
+  if (pool.waiting.size === 0 || pool.servers.idle.size === 0 || pool.servers.count('testing') > 0) return;
   const idle = new Set([...pool.servers.idle].map(({ startup }) => startup.key));
-  const isUsable = [...pool.waiting].some(({ startup }) => idle.has(startup.key));
-  if (isUsable && pool.servers.count('testing') === 0) fail('somebody waits although a server is idle');
+  for (const { startup } of pool.waiting) if (idle.has(startup.key)) fail('somebody waits although a server is idle');
 }
 
 function checkSizes(pool: Pool): void {
