@@ -163,7 +163,7 @@ export class RawClient {
         this.#socket.write(message('p', Buffer.from(`${password}\0`)));
         break;
       case 10: {
-        this.#scram = new ScramClient({ nonce: randomBytes(18).toString('base64') });
+        this.#scram = new ScramClient({ nonce: randomBytes(18).toString('base64'), binding: { flag: 'n' } });
         const first = this.#scram.clientFirst();
         const length = Buffer.alloc(4);
         length.writeInt32BE(first.length);

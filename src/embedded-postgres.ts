@@ -257,11 +257,11 @@ async function commandLineOf(pid: number): Promise<string | null> {
 
 /** PostgreSQL does not take port 0. Between this and its bind another process may take the port: then we try again. */
 async function findFreePort(): Promise<number> {
-  const listener = new Listener({ host: HOST, port: 0, backlog: 1, ipv6Only: false }, noop, noop);
+  const listener = new Listener({ host: HOST, port: 0, backlog: 1, ipv6Only: false, reusePort: false }, noop, noop);
   await listener.listen();
-  const { port } = listener.address;
+  const { address } = listener;
   await listener.close();
-  return port;
+  return address?.port ?? 0;
 }
 
 function noop(): void {}

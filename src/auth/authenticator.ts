@@ -12,9 +12,17 @@
  */
 import { timingSafeEqual } from 'node:crypto';
 import type { Environment } from '../base/environment.ts';
-import type { DerivedKeys } from './derived-keys.ts';
+import type { DerivedKeys, KeyAsker } from './derived-keys.ts';
 import { parsePasswordMessage, parseSaslInitialResponse } from './password-message.ts';
-import { createNonce, MAX_SCRAM_ITERATIONS, SCRAM_SHA_256, scramKeys, sha256 } from './scram-messages.ts';
+import {
+  createNonce,
+  MAX_SCRAM_ITERATIONS,
+  SCRAM_SHA_256,
+  SCRAM_SHA_256_PLUS,
+  type ScramMechanism,
+  scramKeys,
+  sha256,
+} from './scram-messages.ts';
 import { ScramServer, type ScramServerFailure } from './scram-server.ts';
 import { isUsable, type Md5Secret, md5Hash, md5Response, type ScramSecret, type Secret } from './secret.ts';
 import type { SecretSource } from './secret-source.ts';
@@ -63,6 +71,8 @@ export interface AuthenticatorOptions {
   /** Of verifiers that are made from plain passwords, and of those that are made up for who has none. */
   readonly scramIterations: number;
   readonly source: SecretSource;
+  /** `channelBindingOf` the client's connection: with it SCRAM-SHA-256-PLUS is offered. */
+  readonly channelBinding: Buffer | null;
   /** One for all authenticators of a process. */
   readonly keys: DerivedKeys;
   readonly environment: Pick<Environment, 'randomBytes'>;
@@ -88,7 +98,7 @@ interface Move {
   readonly step: AuthenticationStep;
 }
 
-export class Authenticator {
+export class Authenticator implements KeyAsker {
   readonly #options: AuthenticatorOptions;
   #state: State = 'new';
   /** As the source has it. Only `trust` accepts by it. */
@@ -96,6 +106,7 @@ export class Authenticator {
   /** The same, or null if it proves nothing: then the exchange is a mock, which nobody can win. */
   #proof: Secret | null = null;
   #md5Salt: Buffer | null = null;
+  #mechanism: ScramMechanism = SCRAM_SHA_256;
   #scram: ScramServer | null = null;
 
   constructor(options: AuthenticatorOptions) {
@@ -140,6 +151,12 @@ export class Authenticator {
   /** The client is gone: no further step. */
   abandon(): void {
     this.#state = 'over';
+  }
+
+  // KeyAsker
+
+  get isGone(): boolean {
+    return this.#state === 'over';
   }
 
   /** Performs a computation, at once or when its promise is done, and reports what came of it. */
@@ -192,7 +209,7 @@ export class Authenticator {
       this.#md5Salt = environment.randomBytes(4);
       return ask('md5-response', { type: 'md5', salt: this.#md5Salt });
     }
-    return ask('sasl-initial', { type: 'sasl', mechanisms: [SCRAM_SHA_256] });
+    return ask('sasl-initial', { type: 'sasl', mechanisms: this.#mechanisms });
   }
 
   async #checkPassword(password: Buffer | null): Promise<Move> {
@@ -201,7 +218,9 @@ export class Authenticator {
     const { keys, userName, scramIterations } = this.#options;
     const proof = this.#proof;
     if (proof?.kind === 'scram' && proof.iterations <= MAX_SCRAM_ITERATIONS) {
-      return (await matchesVerifier(password, proof, keys)) ? accept([], proof, null) : this.#refuseProof();
+      if (await this.#matchesVerifier(password, proof)) return accept([], proof, null);
+      keys.forget(password.toString());
+      return this.#refuseProof();
     }
     if (proof?.kind === 'plain' && equalInConstantTime(password, Buffer.from(proof.password))) {
       return accept([], proof, null);
@@ -210,8 +229,19 @@ export class Authenticator {
       return accept([], proof, null);
     }
     // Every refusal costs one derivation, whatever is stored, or nothing.
-    await keys.saltedPassword(password.toString(), keys.saltOf(userName), scramIterations);
+    await keys.saltedPassword(password.toString(), keys.saltOf(userName), scramIterations, this);
+    keys.forget(password.toString());
     return this.#refuseProof();
+  }
+
+  /** Whether a verifier was made from this password. */
+  async #matchesVerifier(password: Buffer, verifier: ScramSecret): Promise<boolean> {
+    const text = password.toString();
+    const salted = await this.#options.keys.saltedPassword(text, verifier.salt, verifier.iterations, this);
+    const { storedKey } = scramKeys(salted);
+    // Bytes that are no UTF-8 are read as U+FFFD, so that many passwords would be one.
+    const isText = Buffer.from(text).equals(password);
+    return timingSafeEqual(storedKey, verifier.storedKey) && isText;
   }
 
   #checkMd5Response(response: Buffer | null): Move {
@@ -228,7 +258,9 @@ export class Authenticator {
   #saslInitial(body: Buffer): Move | Promise<Move> {
     const initial = parseSaslInitialResponse(body);
     if (initial === null) return refuse('malformed password message');
-    if (initial.mechanism !== SCRAM_SHA_256) return refuse('unknown SASL mechanism');
+    const mechanism = this.#mechanisms.find((offered) => offered === initial.mechanism);
+    if (mechanism === undefined) return refuse('unknown SASL mechanism');
+    this.#mechanism = mechanism;
     if (initial.data !== null) return this.#saslFirst(initial.data);
     return ask('sasl-first', { type: 'saslContinue', data: Buffer.alloc(0) });
   }
@@ -238,15 +270,22 @@ export class Authenticator {
     const proof = this.#proof;
     if (proof?.kind === 'scram') return this.#challenge(clientFirst, proof, false);
     if (proof?.kind === 'plain') {
-      const secret = keys.scramSecret(userName, proof.password, scramIterations);
+      const secret = keys.scramSecret(userName, proof.password, scramIterations, this);
       return secret.then((derived) => this.#challenge(clientFirst, derived, false));
     }
     // Nobody, or an MD5 hash, from which no verifier can be made.
     return this.#challenge(clientFirst, keys.mockSecret(userName, scramIterations), true);
   }
 
+  /** What is offered, the better one first. */
+  get #mechanisms(): readonly ScramMechanism[] {
+    return this.#options.channelBinding === null ? [SCRAM_SHA_256] : [SCRAM_SHA_256_PLUS, SCRAM_SHA_256];
+  }
+
   #challenge(clientFirst: Buffer, secret: ScramSecret, doomed: boolean): Move {
-    this.#scram = new ScramServer({ secret, doomed, nonce: createNonce(this.#options.environment) });
+    const { environment, channelBinding } = this.#options;
+    const nonce = createNonce(environment);
+    this.#scram = new ScramServer({ secret, doomed, nonce, mechanism: this.#mechanism, channelBinding });
     const answer = this.#scram.clientFirst(clientFirst);
     return answer.ok ? ask('sasl-final', { type: 'saslContinue', data: answer.message }) : refuse(answer.reason);
   }
@@ -269,15 +308,6 @@ export class Authenticator {
     if (this.#proof === null || isMd5ForScram || isTooCostly) return refuse('no usable secret for this auth_type');
     return refuse('wrong password');
   }
-}
-
-/** Whether a verifier was made from this password. */
-async function matchesVerifier(password: Buffer, verifier: ScramSecret, keys: DerivedKeys): Promise<boolean> {
-  const text = password.toString();
-  const { storedKey } = scramKeys(await keys.saltedPassword(text, verifier.salt, verifier.iterations));
-  // Bytes that are no UTF-8 are read as U+FFFD, so that many passwords would be one.
-  const isText = Buffer.from(text).equals(password);
-  return timingSafeEqual(storedKey, verifier.storedKey) && isText;
 }
 
 function ask(to: State, request: AuthenticationRequest): Move {

@@ -5,28 +5,44 @@
  */
 import type { Environment } from '../base/environment.ts';
 import { saslprep } from './saslprep.ts';
-import { hmacSha256, scramKeys, sha256 } from './scram-messages.ts';
+import { hmacSha256, scramKeys } from './scram-messages.ts';
 import type { ScramSecret } from './secret.ts';
 
 export interface DerivedKeysLimits {
-  /** Keys that are remembered; beyond, the one that was not used for longest is forgotten. */
-  readonly maxEntries: number;
+  /** Passwords whose keys are remembered; beyond, those of the one that was not used for longest are forgotten. */
+  readonly maxPasswords: number;
   /** Derivations at the same time; others wait in the order of their coming. */
   readonly maxConcurrent: number;
 }
 
-const DEFAULT_LIMITS: DerivedKeysLimits = { maxEntries: 10_000, maxConcurrent: 2 };
+const DEFAULT_LIMITS: DerivedKeysLimits = { maxPasswords: 10_000, maxConcurrent: 2 };
+
+/** Keys of one password, with different salts: it is the server's choice, and may be a new one each time. */
+const MAX_KEYS_PER_PASSWORD = 16;
 
 /** PostgreSQL's SCRAM_DEFAULT_SALT_LEN: salts of ours must look like those of verifiers that it made. */
 const SALT_BYTES = 16;
+
+/** Whoever waits for a key. What nobody waits for any more when its turn comes is not derived. */
+export interface KeyAsker {
+  readonly isGone: boolean;
+}
+
+const ALWAYS: KeyAsker = { isGone: false };
+
+interface DerivedKey {
+  /** Pending, until it is derived. */
+  readonly saltedPassword: Promise<Buffer>;
+  readonly askers: KeyAsker[];
+}
 
 export class DerivedKeys {
   readonly #environment: Pick<Environment, 'randomBytes' | 'deriveKey'>;
   readonly #limits: DerivedKeysLimits;
   /** Unknown to everybody and new in each process; without it neither map keys nor salts can be computed. */
   readonly #processKey: Buffer;
-  /** In the order of last use. A promise that is pending is what later askers share. */
-  readonly #saltedPasswords = new Map<string, Promise<Buffer>>();
+  /** By password, in the order of last use; then by salt and iterations. */
+  readonly #passwords = new Map<string, Map<string, DerivedKey>>();
   #running = 0;
   readonly #waiting: (() => void)[] = [];
 
@@ -38,32 +54,46 @@ export class DerivedKeys {
 
   /**
    * RFC 5802's SaltedPassword, 32 bytes, of the password as SASLprep leaves it. The buffer is shared: it is only to be
-   * read. Rejects only if the platform cannot derive; nothing is remembered then.
+   * read. Rejects only if the platform cannot derive, or all askers are gone; nothing is remembered then.
    */
-  saltedPassword(password: string, salt: Buffer, iterations: number): Promise<Buffer> {
-    const key = this.#keyOf(password, salt, iterations);
-    const known = this.#saltedPasswords.get(key);
+  saltedPassword(password: string, salt: Buffer, iterations: number, asker: KeyAsker = ALWAYS): Promise<Buffer> {
+    const keys = this.#keysOf(password);
+    const name = `${salt.toString('latin1')} ${iterations}`;
+    const known = keys.get(name);
     if (known !== undefined) {
-      this.#saltedPasswords.delete(key);
-      this.#saltedPasswords.set(key, known);
-      return known;
+      known.askers.push(asker);
+      return known.saltedPassword;
     }
-    const derived = this.#derive(saslprep(password), salt, iterations);
-    this.#saltedPasswords.set(key, derived);
-    if (this.#saltedPasswords.size > this.#limits.maxEntries) {
-      const [oldest] = this.#saltedPasswords.keys();
-      if (oldest !== undefined) this.#saltedPasswords.delete(oldest);
-    }
-    derived.catch(() => {
-      if (this.#saltedPasswords.get(key) === derived) this.#saltedPasswords.delete(key);
-    });
-    return derived;
+    const askers = [asker];
+    const saltedPassword = this.#derive(saslprep(password), salt, iterations, askers);
+    const key: DerivedKey = { saltedPassword, askers };
+    keys.set(name, key);
+    if (keys.size > MAX_KEYS_PER_PASSWORD) dropFirst(keys);
+    saltedPassword.then(
+      () => {
+        askers.length = 0;
+      },
+      () => {
+        if (keys.get(name) === key) keys.delete(name);
+      },
+    );
+    return saltedPassword;
+  }
+
+  /** The password is wrong, or nobody's any more: its keys die with it, and wrong ones push no right ones out. */
+  forget(password: string): void {
+    this.#passwords.delete(this.#tagOf(password));
   }
 
   /** The verifier of a user whose password is stored in plain text; the salt is `saltOf` this user. */
-  async scramSecret(userName: string, password: string, iterations: number): Promise<ScramSecret> {
+  async scramSecret(
+    userName: string,
+    password: string,
+    iterations: number,
+    asker: KeyAsker = ALWAYS,
+  ): Promise<ScramSecret> {
     const salt = this.saltOf(userName);
-    const { storedKey, serverKey } = scramKeys(await this.saltedPassword(password, salt, iterations));
+    const { storedKey, serverKey } = scramKeys(await this.saltedPassword(password, salt, iterations, asker));
     return { kind: 'scram', iterations, salt, storedKey, serverKey };
   }
 
@@ -89,17 +119,27 @@ export class DerivedKeys {
     return hmacSha256(this.#processKey, `salt\0${userName}`).subarray(0, SALT_BYTES);
   }
 
-  /** Lengths are fixed (digests) or last, so that no two inputs run together. */
-  #keyOf(password: string, salt: Buffer, iterations: number): string {
-    const inputs = Buffer.concat([sha256(password), sha256(salt), Buffer.from(iterations.toString())]);
-    return hmacSha256(this.#processKey, inputs).toString('base64');
+  #keysOf(password: string): Map<string, DerivedKey> {
+    const tag = this.#tagOf(password);
+    const keys = this.#passwords.get(tag) ?? new Map<string, DerivedKey>();
+    this.#passwords.delete(tag);
+    this.#passwords.set(tag, keys);
+    if (this.#passwords.size > this.#limits.maxPasswords) dropFirst(this.#passwords);
+    return keys;
   }
 
-  async #derive(password: string, salt: Buffer, iterations: number): Promise<Buffer> {
+  /** What stands for a password in memory. */
+  #tagOf(password: string): string {
+    return hmacSha256(this.#processKey, `password\0${password}`).toString('latin1');
+  }
+
+  async #derive(password: string, salt: Buffer, iterations: number, askers: readonly KeyAsker[]): Promise<Buffer> {
     if (this.#running < this.#limits.maxConcurrent) this.#running++;
     // Whoever finishes hands its place over, so that nobody who comes later can take it in between.
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     try {
+      // A flood that connects, says a password and leaves would keep others waiting for keys that nobody wants.
+      if (askers.every(({ isGone }) => isGone)) throw new Error('whoever wanted the key has gone');
       return await this.#environment.deriveKey(password, salt, iterations);
     } finally {
       const next = this.#waiting.shift();
@@ -107,4 +147,9 @@ export class DerivedKeys {
       else next();
     }
   }
+}
+
+function dropFirst(map: Map<string, unknown>): void {
+  const [first] = map.keys();
+  if (first !== undefined) map.delete(first);
 }

@@ -7,6 +7,7 @@
  */
 import { timingSafeEqual } from 'node:crypto';
 import {
+  CHANNEL_BINDING_TYPE,
   hmacSha256,
   isNonce,
   MAX_SCRAM_ITERATIONS,
@@ -51,16 +52,26 @@ export interface ScramChallenge {
   readonly iterations: number;
 }
 
+/**
+ * Whether the exchange is bound to its channel (RFC 5802 §7): `n`, we cannot or will not; `y`, we could, but the server
+ * has not offered it; `p`, to `data`, what tls-server-end-point stands for.
+ */
+export type ScramBinding = { readonly flag: 'n' | 'y' } | { readonly flag: 'p'; readonly data: Buffer };
+
 export interface ScramClientOptions {
   /** Our half of the nonce: printable ASCII without comma, unpredictable, never used twice. */
   readonly nonce: string;
   /** PostgreSQL ignores it in favour of the startup packet's, and libpq leaves it empty; so do we. */
   readonly userName?: string;
+  readonly binding: ScramBinding;
 }
 
 export class ScramClient {
   readonly #ownNonce: string;
   readonly #clientFirstBare: string;
+  readonly #gs2Header: string;
+  /** What `c=` holds: the header, and what it is bound to. */
+  readonly #bindingInput: string;
   #expected: 'server-first' | 'key' | 'server-final' | 'nothing' = 'server-first';
   #nonce = '';
   #serverFirst = '';
@@ -70,11 +81,15 @@ export class ScramClient {
     this.#ownNonce = options.nonce;
     const userName = (options.userName ?? '').replaceAll('=', '=3D').replaceAll(',', '=2C');
     this.#clientFirstBare = `n=${userName},r=${options.nonce}`;
+    const { binding } = options;
+    this.#gs2Header = binding.flag === 'p' ? `p=${CHANNEL_BINDING_TYPE},,` : `${binding.flag},,`;
+    const header = Buffer.from(this.#gs2Header);
+    this.#bindingInput = (binding.flag === 'p' ? Buffer.concat([header, binding.data]) : header).toString('base64');
   }
 
   /** client-first-message, for SASLInitialResponse. */
   clientFirst(): Buffer {
-    return Buffer.from(`n,,${this.#clientFirstBare}`);
+    return Buffer.from(this.#gs2Header + this.#clientFirstBare);
   }
 
   /** Takes in server-first-message. */
@@ -116,7 +131,7 @@ export class ScramClient {
   proof(saltedPassword: Buffer): Buffer {
     if (this.#expected !== 'key') throw new Error('no SCRAM challenge to answer');
     const { clientKey, storedKey, serverKey } = scramKeys(saltedPassword);
-    const withoutProof = `c=biws,r=${this.#nonce}`; // biws is `n,,`
+    const withoutProof = `c=${this.#bindingInput},r=${this.#nonce}`;
     const authMessage = Buffer.concat([
       Buffer.from(`${this.#clientFirstBare},`),
       Buffer.from(`${this.#serverFirst},${withoutProof}`, 'latin1'),

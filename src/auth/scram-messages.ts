@@ -6,6 +6,12 @@ import { createHash, createHmac } from 'node:crypto';
 import type { Environment } from '../base/environment.ts';
 
 export const SCRAM_SHA_256 = 'SCRAM-SHA-256';
+/** The same, bound to the TLS connection that it runs over. */
+export const SCRAM_SHA_256_PLUS = 'SCRAM-SHA-256-PLUS';
+export type ScramMechanism = typeof SCRAM_SHA_256 | typeof SCRAM_SHA_256_PLUS;
+
+/** The only type of channel binding that PostgreSQL and libpq know (RFC 5929 §4). */
+export const CHANNEL_BINDING_TYPE = 'tls-server-end-point';
 
 /**
  * The most iterations that anybody's message or secret can make us compute: about half a second of one thread. OWASP

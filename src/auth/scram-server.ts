@@ -8,11 +8,14 @@
 import { timingSafeEqual } from 'node:crypto';
 import {
   areExtensions,
+  CHANNEL_BINDING_TYPE,
   hmacSha256,
   isNonce,
   MAX_CLIENT_MESSAGE_BYTES,
   readAttributes,
   SCRAM_KEY_BYTES,
+  SCRAM_SHA_256_PLUS,
+  type ScramMechanism,
   sha256,
   xor,
 } from './scram-messages.ts';
@@ -23,6 +26,9 @@ import { decodeBase64 } from './strict-base64.ts';
 export type ScramServerFailure =
   | 'malformed SCRAM message'
   | 'channel binding is not supported'
+  | 'channel binding does not fit the mechanism'
+  | 'unsupported type of channel binding'
+  | 'channel binding was downgraded'
   | 'authorization identity is not supported'
   | 'mandatory SCRAM extension is not supported'
   | 'channel binding does not match'
@@ -43,19 +49,28 @@ export type ScramServerFinal =
     }
   | { readonly ok: false; readonly reason: ScramServerFailure };
 
-/** SCRAM-SHA-256-PLUS will add what the channel is bound to. */
 export interface ScramServerOptions {
   readonly secret: ScramSecret;
   /** Our half of the nonce: printable ASCII without comma, unpredictable, never used twice. */
   readonly nonce: string;
   /** The secret is a mock: do all the work, and refuse at the end. */
   readonly doomed: boolean;
+  /** Which one the client has chosen. */
+  readonly mechanism: ScramMechanism;
+  /** What tls-server-end-point stands for on this connection; null if SCRAM-SHA-256-PLUS was not offered. */
+  readonly channelBinding: Buffer | null;
 }
+
+/** gs2-header (RFC 5802 §7): the flag, the type of channel binding, an authorization identity. */
+const GS2_HEADER = /^(?:([ny])|p=([A-Za-z0-9.-]+)),(a=[^,]*)?,/;
+const EMPTY = Buffer.alloc(0);
 
 export class ScramServer {
   readonly #secret: ScramSecret;
   readonly #ownNonce: string;
   readonly #doomed: boolean;
+  readonly #mechanism: ScramMechanism;
+  readonly #channelBinding: Buffer | null;
   #expected: 'first' | 'final' | 'nothing' = 'first';
   #gs2Header = '';
   /** The client's half and ours. */
@@ -67,6 +82,8 @@ export class ScramServer {
     this.#secret = options.secret;
     this.#ownNonce = options.nonce;
     this.#doomed = options.doomed;
+    this.#mechanism = options.mechanism;
+    this.#channelBinding = options.channelBinding;
   }
 
   /** Takes in client-first-message; the answer is server-first-message. */
@@ -75,13 +92,14 @@ export class ScramServer {
     const text = readMessage(message);
     if (text === null) return this.#fail('malformed SCRAM message');
 
-    // gs2-header. `y` is a client that could bind but believes that we cannot: true as long as PLUS is not offered.
-    if (text.startsWith('p=')) return this.#fail('channel binding is not supported');
-    const gs2Header = text.slice(0, 3);
-    if (gs2Header === 'n,a' || gs2Header === 'y,a') return this.#fail('authorization identity is not supported');
-    if (gs2Header !== 'n,,' && gs2Header !== 'y,,') return this.#fail('malformed SCRAM message');
+    const header = GS2_HEADER.exec(text);
+    if (header === null) return this.#fail('malformed SCRAM message');
+    const [gs2Header, flag, bindingType, authorizationIdentity] = header;
+    const misfit = this.#judgeBinding(flag, bindingType);
+    if (misfit !== null) return this.#fail(misfit);
+    if (authorizationIdentity !== undefined) return this.#fail('authorization identity is not supported');
 
-    const bare = text.slice(3);
+    const bare = text.slice(gs2Header.length);
     if (bare.startsWith('m=')) return this.#fail('mandatory SCRAM extension is not supported');
     const attributes = readAttributes(bare);
     if (attributes === null) return this.#fail('malformed SCRAM message');
@@ -112,8 +130,9 @@ export class ScramServer {
     if (binding?.name !== 'c' || nonce?.name !== 'r' || proof?.name !== 'p' || !areExtensions(rest)) {
       return this.#fail('malformed SCRAM message');
     }
-    // The proof covers `c=`, so that nobody between us can have changed the header (a downgrade) unseen.
-    if (binding.value !== Buffer.from(this.#gs2Header, 'latin1').toString('base64')) {
+    // The proof covers `c=`, so that nobody between us can have changed the header (a downgrade) or the channel unseen.
+    const data = this.#mechanism === SCRAM_SHA_256_PLUS ? (this.#channelBinding ?? EMPTY) : EMPTY;
+    if (binding.value !== Buffer.concat([Buffer.from(this.#gs2Header, 'latin1'), data]).toString('base64')) {
       return this.#fail('channel binding does not match');
     }
     if (nonce.value !== this.#nonce) return this.#fail('SCRAM nonce does not match');
@@ -127,6 +146,20 @@ export class ScramServer {
     const proven = timingSafeEqual(sha256(clientKey), this.#secret.storedKey);
     if (!proven || this.#doomed) return this.#fail('wrong password');
     return { ok: true, message: Buffer.from(`v=${signature.toString('base64')}`, 'latin1'), clientKey };
+  }
+
+  /** Whether the flag in the header agrees with the mechanism and with what was offered; `type` is that of the flag `p`. */
+  #judgeBinding(flag: string | undefined, type: string | undefined): ScramServerFailure | null {
+    const isOffered = this.#channelBinding !== null;
+    const isChosen = this.#mechanism === SCRAM_SHA_256_PLUS;
+    if (type !== undefined) {
+      if (!isOffered) return 'channel binding is not supported';
+      if (!isChosen) return 'channel binding does not fit the mechanism';
+      return type === CHANNEL_BINDING_TYPE ? null : 'unsupported type of channel binding';
+    }
+    if (isChosen) return 'channel binding does not fit the mechanism';
+    // A client that could bind, and did not see our offer: somebody between us has taken it away (RFC 5802 §6).
+    return flag === 'y' && isOffered ? 'channel binding was downgraded' : null;
   }
 
   #fail(reason: ScramServerFailure): { ok: false; reason: ScramServerFailure } {

@@ -87,6 +87,10 @@ export class UserList implements SecretSource {
     return this.#secretsAt.size;
   }
 
+  get names(): Iterable<string> {
+    return this.#secretsAt.keys();
+  }
+
   /** In the file's order. */
   userNames(): Iterable<string> {
     return this.#secretsAt.keys();

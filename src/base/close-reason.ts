@@ -27,6 +27,11 @@ export const CLIENT_CLOSE_REASONS = {
   server_lost: 'server conn crashed?',
   server_closed: 'server connection closed by the pooler',
   parameter_refused: 'invalid server parameter',
+  database_removed: 'database removed',
+  config_changed: 'database configuration changed',
+  suspend_timeout: 'suspend_timeout',
+  admin_disconnect: 'admin forced disconnect',
+  console_refused: 'not allowed',
   shutdown: 'pooler is shutting down',
 } as const;
 
@@ -59,6 +64,10 @@ export const SERVER_CLOSE_REASONS = {
   over_limit: 'pool is over its size',
   address_changed: 'server address changed',
   unneeded: 'nobody needs it any more',
+  paused: 'pause',
+  suspend_timeout: 'suspend_timeout',
+  database_removed: 'database removed',
+  config_changed: 'database configuration changed',
   shutdown: 'shutdown',
 } as const;
 

@@ -9,7 +9,8 @@ export interface Timer {
 }
 
 export interface SocketAddress {
-  readonly host: string; // a literal IPv4 or IPv6 address
+  /** A literal IPv4 or IPv6 address, or the absolute path of the folder of a Unix socket (`.s.PGSQL.<port>` in it, as in libpq). */
+  readonly host: string;
   readonly port: number;
 }
 

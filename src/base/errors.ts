@@ -65,6 +65,11 @@ export const errors = {
       detail: `At most ${limit} connections may be logging in at a time.`,
       hint: 'Try again, or raise max_login_clients.',
     }),
+  tooManyFailedLogins: (limit: number) =>
+    fatal('53300', 'too many failed logins from this address (auth_failure_limit)', {
+      detail: `At most ${limit} logins may fail within a minute.`,
+      hint: 'Wait a minute, or raise auth_failure_limit.',
+    }),
   queryWaitTimeout: (waitedMs: number, detail: string) =>
     fatal('53300', 'query_wait_timeout', {
       detail: `No server connection became free within ${(waitedMs / 1000).toFixed(1)} s. ${detail}`,
@@ -83,14 +88,55 @@ export const errors = {
   // Who may come in. Before a password is proven, all that depends on user, database or secret is this one error.
   authenticationFailed: () => fatal('28P01', 'password authentication failed'),
   noSuchDatabase: (name: string) => fatal('3D000', `no such database: ${name}`),
+  tlsRequired: () =>
+    fatal('28000', 'SSL required', { hint: 'Connect with sslmode=require or a stricter one (client_tls_sslmode).' }),
+  clientCertificateRequired: () =>
+    fatal('28000', 'connection requires a valid client certificate', {
+      detail: 'client_tls_sslmode asks for one that client_tls_ca_file can vouch for.',
+    }),
   noForcedUser: () =>
     fatal('28000', 'auth_type any needs a forced user', {
       hint: 'Set user= for this database, or choose another auth_type.',
     }),
 
+  databaseDisabled: (name: string) => fatal('55000', `database "${name}" is disabled`),
+
   // Shutdown
   shuttingDown: () => fatal('57P01', 'pooler is shutting down'),
   serverShuttingDown: () => fatal('57P01', 'server shutting down'),
+
+  // Reload. The SQLSTATE is PostgreSQL's for a database that was dropped, or a session that an administrator has ended.
+  databaseRemoved: () => fatal('57P04', 'database removed'),
+  databaseChanged: () =>
+    fatal('57P01', 'database configuration changed', {
+      hint: 'Connect again: the forced user of this database is new.',
+    }),
+
+  // The console. Texts are PgBouncer's.
+  consoleNotAllowed: () =>
+    fatal('42501', 'not allowed', { hint: 'The console is for users in admin_users or stats_users.' }),
+  tooManyConsoles: (limit: number) =>
+    fatal('53300', 'no more connections allowed (console)', { detail: `The console serves ${limit} at a time.` }),
+  adminAccessNeeded: () => error('42501', 'admin access needed'),
+  invalidCommand: (query: string) => error('42601', `invalid command '${query}', use SHOW HELP;`),
+  badArguments: () => error('42601', 'bad arguments'),
+  notInThisState: (why: string) => error('55000', why),
+  unknownDatabase: (name: string) => error('3D000', `no such database: ${name}`),
+  databaseRequired: () => error('42601', 'a database is required'),
+  invalidClientId: () => error('22023', 'invalid client pointer supplied'),
+  clientNotFound: () => error('42704', 'client not found'),
+  resumeWhileShuttingDown: () => error('57P01', 'pooler is shutting down'),
+  commandTakesNoParameters: () => error('08P01', 'commands take no parameters'),
+  commandFailed: () => error('XX000', 'command failed, see logs'),
+  setFailed: () => error('22023', 'SET failed'),
+  consoleMessageTooLarge: (limitBytes: number) =>
+    fatal('54000', 'message too large', { detail: `The console takes ${limitBytes} bytes.` }),
+  severalCommands: () => error('42601', 'cannot insert multiple commands into a prepared statement'),
+  noSuchPortal: (name: string) => error('34000', `portal "${name}" does not exist`),
+  consoleCanceled: () => error('57014', 'canceling statement due to user request'),
+  suspendTimeout: () => fatal('57P01', 'suspend_timeout'),
+  adminDisconnect: () => fatal('57P01', 'admin forced disconnect'),
+  reloadFailed: () => error('F0000', 'RELOAD failed, see logs for additional details'),
 
   // Servers
   serverLost: () =>

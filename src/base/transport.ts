@@ -12,6 +12,9 @@ export const READ_HEADROOM = 64;
 /** The most that one chunk carries. */
 export const READ_CHUNK_BYTES = 65_536;
 
+/** What stands for an address at both ends of a Unix socket, as in PgBouncer's log and console. */
+export const UNIX_ADDRESS = 'unix';
+
 /** What became of bytes that were written. */
 export const WRITE_GONE = 0; //   the kernel has them all
 export const WRITE_QUEUED = 1; // some wait, in memory that the transport owns
@@ -19,7 +22,7 @@ export const WRITE_LENT = 2; //   some wait, and the transport points into the c
 export type WriteResult = typeof WRITE_GONE | typeof WRITE_QUEUED | typeof WRITE_LENT;
 
 export interface TransportHandler {
-  /** The socket is connected (only for dialed ones). */
+  /** The socket is connected (only for dialed ones), or, on one that is being secured, the handshake has ended. */
   onTransportConnect(): void;
   /** `buffer[start, end)` has arrived; `start` is at least READ_HEADROOM where the transport reuses its buffer. */
   onTransportData(buffer: Buffer, start: number, end: number): void;

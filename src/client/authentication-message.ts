@@ -1,4 +1,4 @@
-/** What an authenticator wants to ask, as the message of the protocol that asks it. */
+/** What the authenticator asks, as the Authentication… messages of the protocol. It knows nothing of what they mean. */
 import type { AuthenticationRequest } from '../auth/authenticator.ts';
 import * as message from '../protocol/server-messages.ts';
 

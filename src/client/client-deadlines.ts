@@ -15,14 +15,19 @@ export type MissedDeadline = Extract<
 >;
 
 export class ClientDeadlines {
-  readonly #limits: PoolSettings;
-  readonly #writeTimeoutMs: number;
+  #limits: PoolSettings;
+  #writeTimeoutMs: number;
   /** Since when bytes wait for the client without any leaving, and how many had left by then. */
   #stuckSinceMs = 0;
   #leftBytes = 0;
   #leavingSinceMs = 0;
 
   constructor(limits: PoolSettings, writeTimeoutMs: number) {
+    this.#limits = limits;
+    this.#writeTimeoutMs = writeTimeoutMs;
+  }
+
+  configure(limits: PoolSettings, writeTimeoutMs: number): void {
     this.#limits = limits;
     this.#writeTimeoutMs = writeTimeoutMs;
   }

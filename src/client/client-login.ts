@@ -3,18 +3,22 @@
  * parameters of a real server. Who the client is gets fixed by its first startup packet. Before a password is proven,
  * nothing that it is told depends on whether a user, a database or a secret exists.
  */
+import type { AuthPolicy } from '../auth/auth-policy.ts';
 import { type AuthenticationStep, Authenticator } from '../auth/authenticator.ts';
+import { channelBindingOf } from '../auth/channel-binding.ts';
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import { MAX_AUTHENTICATION_MESSAGE_BYTES } from '../auth/password-message.ts';
 import type { SecretSource } from '../auth/secret-source.ts';
+import type { BoundedLog } from '../base/bounded-log.ts';
 import type { ClientCloseReason } from '../base/close-reason.ts';
-import type { Environment } from '../base/environment.ts';
+import type { Environment, Timer } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
 import type { LinkedList } from '../base/linked-list.ts';
 import type { Logger } from '../base/logger.ts';
-import type { Transport, TransportHandler } from '../base/transport.ts';
+import { type Transport, type TransportHandler, UNIX_ADDRESS } from '../base/transport.ts';
 import type { Config } from '../config/config.ts';
-import { type PoolSettings, resolvePoolSettings } from '../config/pool-settings.ts';
+import { resolvePoolSettings } from '../config/pool-settings.ts';
+import type { ClientSecurity } from '../net/client-security.ts';
 import { Farewell } from '../net/farewell.ts';
 import { Wire, type WireReader } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
@@ -31,9 +35,11 @@ import type { StatementRegistry } from '../server/statement-registry.ts';
 import type { Setting } from './adjustment.ts';
 import { authenticationMessage } from './authentication-message.ts';
 import type { ClientIdentity } from './client.ts';
+import { ClientEncryption } from './client-encryption.ts';
 import { ClientParameters } from './client-parameters.ts';
 import type { ClientRegistry, Login } from './client-registry.ts';
 import { ClientSession } from './client-session.ts';
+import { CONSOLE_DATABASE, type ConsoleHandler } from './console-handler.ts';
 import { type AttachmentListener, type Greeting, LoginAttachment } from './login-attachment.ts';
 import { ReplicationSession } from './replication-session.ts';
 import { replicationParameters, settingsBeside, startupSettings } from './startup-settings.ts';
@@ -43,17 +49,27 @@ import { welcome } from './welcome.ts';
 export interface LoginContext {
   readonly environment: Environment;
   readonly log: Logger;
-  readonly config: Config;
+  /** A reload brings another one. */
+  config: Config;
   readonly router: Router;
   readonly registry: ClientRegistry;
   readonly keys: DerivedKeys;
+  policy: AuthPolicy;
+  /** Who is at the other end of our Unix socket; null if that cannot be known. */
+  readonly systemUser: string | null;
   readonly secrets: SecretSource;
   readonly statements: StatementRegistry;
+  readonly console: ConsoleHandler;
+  readonly security: ClientSecurity;
+  /** For what anybody can make happen as often as they like. */
+  readonly boundedLog: BoundedLog;
 }
 
 type LoginState =
   /** Negotiation and startup packet. */
   | 'startup'
+  /** A TLS handshake is under way. */
+  | 'securing'
   /** The client has been asked something. */
   | 'authenticating'
   /** We compute, or wait for the first server's parameters. */
@@ -66,8 +82,6 @@ const PASSWORD_HEADER_BYTES = 5;
 const MAX_DATABASE_BYTES = 63;
 const MAX_USER_BYTES = 127;
 
-const NO = Buffer.from('N');
-
 export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentListener {
   list: LinkedList<Login> | null = null;
   previous: Login | null = null;
@@ -76,10 +90,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
 
   readonly #context: LoginContext;
   readonly #wire: Wire;
+  readonly #encryption: ClientEncryption;
   #state: LoginState = 'startup';
   #isSilent = true;
-  #sslAsked = false;
-  #gssencAsked = false;
+  #owesSinceMs: number;
   #identity: ClientIdentity | null = null;
   #packet: ReadonlyMap<string, string> = new Map();
   #startup: readonly Setting[] = [];
@@ -89,16 +103,19 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
   #minor = 0;
   #isReplication = false;
   #authenticator: Authenticator | null = null;
+  /** The login is refused, but does not know yet. */
+  #delayedAnswer: Timer | null = null;
   /** What proves to the client that it is in; it is sent together with what follows. */
   #acceptance: Buffer[] = [];
   #pool: Pool | null = null;
   #attachment: LoginAttachment | null = null;
-  #limits: PoolSettings | null = null;
 
   private constructor(context: LoginContext, connect: (handler: TransportHandler) => Transport) {
     this.#context = context;
     this.acceptedAtMs = context.environment.now();
+    this.#owesSinceMs = this.acceptedAtMs;
     this.#wire = new Wire(this, connect);
+    this.#encryption = new ClientEncryption(this.#wire, context.security);
   }
 
   /** Receives a client. `connect` makes the transport of its accepted socket. */
@@ -108,16 +125,33 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
     if (refusal !== null) login.#refuse(refusal, 'limit_reached');
   }
 
+  /** Half a handshake is no sign of good will either. */
   get isSilent(): boolean {
-    return this.#isSilent;
+    return this.#isSilent || this.#state === 'securing' || this.#delayedAnswer !== null;
+  }
+
+  get owesSinceMs(): number | null {
+    return this.#state === 'waiting' ? null : this.#owesSinceMs;
   }
 
   // WireReader
 
-  onConnected(): void {}
+  /** The connection is secured. Nothing has been read of it yet. */
+  onConnected(): void {
+    if (this.#state !== 'securing') return;
+    this.#state = 'startup';
+    const refusal = this.#encryption.refusal;
+    if (refusal !== null) this.#refuse(refusal, 'authentication_failed');
+  }
 
   onBytes(buffer: Buffer, start: number, end: number, own: boolean): number {
+    const isFirst = this.#isSilent;
     this.#isSilent = false;
+    if (isFirst && this.#encryption.isDirect(buffer[start])) {
+      this.#state = 'securing';
+      this.#encryption.begin(Buffer.from(buffer.subarray(start, end)));
+      return end;
+    }
     let at = start;
     while (at < end) {
       if (this.#state === 'waiting') {
@@ -143,7 +177,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
     this.#wire.destroy();
   }
 
-  onClosed(): void {
+  onClosed(error: Error | null): void {
+    if (this.#state === 'securing') {
+      this.#context.boundedLog.warn({ client: this.#address }, error?.message ?? 'TLS handshake failed');
+    }
     this.#end();
     this.#context.registry.onClientGone();
   }
@@ -156,8 +193,14 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
     this.#refuse(serverDown ? errors.clientLoginTimeoutServerDown() : errors.clientLoginTimeout(), 'login_timeout');
   }
 
-  onEvicted(): void {
+  onEvicted(report: ErrorReport): void {
+    const isDeaf = this.#isSilent || this.#state === 'securing';
     this.#end();
+    // Who has said nothing hears nothing, nor can who is shaking hands; and nobody is waited for.
+    if (!isDeaf) {
+      this.#context.registry.countRefused(report);
+      this.#wire.send(message.errorResponse(report));
+    }
     this.#wire.destroy();
   }
 
@@ -196,9 +239,9 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
   #onPacket(packet: StartupPacket, followed: boolean): void {
     switch (packet.kind) {
       case 'ssl':
-        return this.#onNegotiation('SSL', this.#sslAsked, followed);
+        return this.#onNegotiation('SSL', followed);
       case 'gssenc':
-        return this.#onNegotiation('GSSAPI encryption', this.#gssencAsked, followed);
+        return this.#onNegotiation('GSSAPI encryption', followed);
       case 'cancel':
         // No answer, whether the key is anybody's or not.
         this.#context.registry.cancelKeys.find(packet.key)?.cancel();
@@ -217,13 +260,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
     }
   }
 
-  #onNegotiation(what: 'SSL' | 'GSSAPI encryption', asked: boolean, followed: boolean): void {
-    if (asked) return this.#refuse(errors.repeatedNegotiation(what), 'startup_refused');
-    // Bytes that were sent before the answer could be taken for bytes of the secured stream (CVE-2021-3935).
-    if (followed) return this.#refuse(errors.unencryptedDataAfter(what), 'startup_refused');
-    if (what === 'SSL') this.#sslAsked = true;
-    else this.#gssencAsked = true;
-    this.#wire.send(NO);
+  #onNegotiation(what: 'SSL' | 'GSSAPI encryption', followed: boolean): void {
+    const answer = this.#encryption.answer(what, followed);
+    if (typeof answer !== 'boolean') this.#refuse(answer, 'startup_refused');
+    else if (answer) this.#state = 'securing';
   }
 
   /** As PostgreSQL does it: before anything else is looked at, and only if not all can be had that was asked for. */
@@ -235,6 +275,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
   }
 
   #onStartupMessage(parameters: ReadonlyMap<string, string>): void {
+    const plain = this.#encryption.refusal;
+    if (plain !== null) return this.#refuse(plain, 'startup_refused');
     const replication = asksForReplication(parameters.get('replication'));
     if (replication === 'invalid') {
       return this.#refuse(errors.invalidReplication(parameters.get('replication') ?? ''), 'startup_refused');
@@ -245,20 +287,41 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
     if (Buffer.byteLength(user) > MAX_USER_BYTES || Buffer.byteLength(database) > MAX_DATABASE_BYTES) {
       return this.#refuse(errors.invalidStartupPacket('name too long'), 'startup_refused');
     }
+    const { registry, environment, config } = this.#context;
+    if (registry.failedLogins.isBarred(this.#wire.remoteAddress, environment.now())) {
+      return this.#refuse(errors.tooManyFailedLogins(config.settings.authFailureLimit), 'limit_reached');
+    }
     this.#identity = Object.freeze({ user, database });
     this.#isReplication = replication;
     this.#packet = parameters;
-    this.#authenticate(user);
+    this.#authenticate();
   }
 
-  #authenticate(userName: string): void {
-    const { config, secrets, keys, environment } = this.#context;
+  /** The method is chosen here, and what a certificate or the system proves is settled; the rest is the authenticator's. */
+  #authenticate(): void {
+    const { config, secrets, keys, environment, policy, systemUser } = this.#context;
+    const { user, database } = this.#identity!;
+    const { remoteAddress: address, security } = this.#wire;
+    const decision = policy.decide({
+      kind: this.#isUnix ? 'unix' : security === null ? 'plain' : 'tls',
+      address,
+      database,
+      user,
+      isPhysicalReplication: this.#isReplication && this.#packet.get('replication') !== 'database',
+      certificate: security?.peer ?? null,
+      systemUser: this.#isUnix ? systemUser : null,
+    });
+    if (decision.outcome === 'refuse') {
+      this.#log('info', { cause: decision.cause, line: decision.line }, 'login refused');
+      return this.#refuse(errors.authenticationFailed(), 'authentication_failed');
+    }
     this.#state = 'waiting';
     this.#authenticator = new Authenticator({
-      authType: config.settings.authType,
-      userName,
+      authType: decision.method,
+      userName: user,
       scramIterations: config.settings.scramIterations,
       source: secrets,
+      channelBinding: channelBindingOf(this.#wire.security),
       keys,
       environment,
       onStep: (step) => this.#onStep(step),
@@ -293,6 +356,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
       case 'continue':
         this.#wire.send(authenticationMessage(step.request));
         this.#state = 'authenticating';
+        this.#owesSinceMs = this.#context.environment.now();
         this.#wire.release();
         return;
       case 'accepted':
@@ -300,7 +364,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
         return this.#admit();
       case 'refused':
         this.#log('info', { cause: step.reason }, 'login refused');
-        return this.#refuse(errors.authenticationFailed(), 'authentication_failed');
+        return this.#refuseLater();
       case 'failed':
         this.#log('error', { error: String(step.error) }, 'authentication could not be carried out');
         return this.#refuse(errors.authenticationFailed(), 'authentication_failed');
@@ -311,19 +375,20 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
   #admit(): void {
     const { config, router, registry } = this.#context;
     const { user, database: name } = this.#identity!;
+    if (name === CONSOLE_DATABASE) return this.#enterConsole();
     const database = router.database(name);
     if (database === null) return this.#refuse(errors.noSuchDatabase(name), 'no_such_database');
+    if (router.states.isDisabled(name)) return this.#refuse(errors.databaseDisabled(name), 'no_such_database');
     if (config.settings.authType === 'any' && database.user === null) {
       return this.#refuse(errors.noForcedUser(), 'authentication_failed');
     }
     const startup = startupSettings(this.#packet, config.settings, this.#address);
     if ('refusal' in startup) return this.#refuse(startup.refusal, 'startup_refused');
     this.#startup = startup.settings;
-    this.#limits = resolvePoolSettings(config, database, user);
-    const refusal = registry.refusal(name, user, this.#limits);
+    const refusal = registry.refusal(name, user, resolvePoolSettings(config, database, user));
     if (refusal !== null) return this.#refuse(refusal, 'limit_reached');
     this.#pool = router.pool(database, name, user);
-    const why = this.#isReplication ? this.#pool.stopped : this.#pool.refusal;
+    const why = this.#isReplication ? (this.#pool.stopped?.report ?? null) : this.#pool.refusal;
     if (why !== null) return this.#refuse(why, 'server_unavailable');
     if (this.#isReplication) return this.#replicate();
     const isSession = this.#pool.settings.poolMode === 'session';
@@ -346,8 +411,9 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
     const pool = this.#pool!;
     const identity = this.#identity!;
     registry.endLogin(this);
-    // Others may have come in while this one was waiting.
-    const refusal = registry.refusal(identity.database, identity.user, this.#limits!);
+    // Others may have come in while this one was waiting, or the limits have changed.
+    const limits = resolvePoolSettings(config, pool.database, identity.user);
+    const refusal = registry.refusal(identity.database, identity.user, limits);
     if (refusal !== null) return this.#refuse(refusal, 'limit_reached');
     const { parameterTable: table, canonical } = pool;
     const startup = settingsBeside(this.#set, this.#startup, pool).map(({ name, value }) => ({
@@ -368,8 +434,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
       wire: this.#wire,
       pool,
       environment,
-      settings: config.settings,
-      limits: this.#limits!,
+      limits,
       parameters,
       startup: this.#set,
       statements: this.#context.statements,
@@ -384,6 +449,25 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
     if (config.settings.logConnections) this.#log('info', {}, 'login');
   }
 
+  /** Neither limits on clients nor a pause are for it: it is where both can be lifted. */
+  #enterConsole(): void {
+    const { console, registry, config } = this.#context;
+    const { user } = this.#identity!;
+    const refusal = console.refusal(user);
+    if (refusal !== null) return this.#refuse(refusal, 'console_refused');
+    this.#end();
+    const guest = {
+      user,
+      wire: this.#wire,
+      acceptance: this.#acceptance,
+      cancelKey: registry.cancelKeys.create(this.#minor),
+      applicationName: this.#packet.get('application_name') ?? '',
+      connectedAtMs: this.acceptedAtMs,
+    };
+    console.enter(guest);
+    if (config.settings.logConnections) this.#log('info', {}, 'login');
+  }
+
   /** From here on the client is let in, or not, by a server of its own. */
   #replicate(): void {
     const { environment, config, registry } = this.#context;
@@ -394,8 +478,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
       wire: this.#wire,
       pool,
       environment,
-      settings: config.settings,
-      limits: this.#limits!,
+      limits: resolvePoolSettings(config, pool.database, this.#identity!.user),
       startup: replicationParameters(this.#packet),
       acceptance: this.#acceptance,
       cancelKey: registry.cancelKeys.create(this.#minor),
@@ -407,14 +490,26 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
     pool.dedicated.request(client);
   }
 
+  /** What the client said proves nothing. Whoever says such things again and again is made to wait for the answer. */
+  #refuseLater(): void {
+    const { environment, registry } = this.#context;
+    const refuse = (): void => this.#refuse(errors.authenticationFailed(), 'authentication_failed');
+    const delayMs = registry.failedLogins.add(this.#wire.remoteAddress, environment.now());
+    if (delayMs === 0) refuse();
+    else this.#delayedAnswer = environment.startTimer(delayMs, refuse);
+  }
+
   /** Ends the login with an error. Nothing that comes afterwards is looked at. */
   #refuse(report: ErrorReport, reason: ClientCloseReason): void {
     if (this.#state === 'over') return;
     const { environment, registry, config } = this.#context;
+    const isDeaf = this.#state === 'securing';
     this.#end();
     registry.countRefused(report);
     if (config.settings.logPoolerErrors) this.#log('info', { reason, sqlstate: report.sqlstate }, report.message);
-    Farewell.say(this.#wire, environment, message.errorResponse(report), () => registry.onClientGone());
+    // In the middle of a handshake there is nobody to tell.
+    if (isDeaf) this.#wire.destroy();
+    else Farewell.say(this.#wire, environment, message.errorResponse(report), () => registry.onClientGone());
   }
 
   /** Leaves all lists. The wire may get another reader, or close. */
@@ -422,8 +517,14 @@ export class ClientLogin implements WireReader, Login, LoginWaiter, AttachmentLi
     if (this.#state === 'over') return;
     this.#state = 'over';
     this.#context.registry.endLogin(this);
+    this.#authenticator?.abandon();
+    this.#delayedAnswer?.cancel();
     this.#pool?.stopAwaiting(this);
     this.#attachment?.end();
+  }
+
+  get #isUnix(): boolean {
+    return this.#wire.remoteAddress === UNIX_ADDRESS;
   }
 
   /** Where the client comes from. */

@@ -7,21 +7,29 @@ import type { Environment } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
 import { LinkedList, type Listed } from '../base/linked-list.ts';
 import type { Logger } from '../base/logger.ts';
-import type { PoolSettings } from '../config/pool-settings.ts';
+import type { Config } from '../config/config.ts';
+import { type PoolSettings, resolvePoolSettings } from '../config/pool-settings.ts';
 import type { Settings } from '../config/settings.ts';
+import type { Pool } from '../pool/pool.ts';
 import { CancelKeys } from './cancel-keys.ts';
 import type { Client, ClientListener } from './client.ts';
+import { FailedLogins } from './failed-logins.ts';
 
 /** A connection that is not yet a client. */
 export interface Login extends Listed<Login> {
   readonly acceptedAtMs: number;
-  /** Nothing has come from it that would show good will. */
+  /** Nothing has come from it that would show good will, or what came was wrong. */
   readonly isSilent: boolean;
+  /** Since when it owes us something: its startup packet, an answer. Null while we owe it one. */
+  readonly owesSinceMs: number | null;
   onLoginTimeout(): void;
   /** Another one needs its slot. */
-  onEvicted(): void;
+  onEvicted(report: ErrorReport): void;
   onShutdown(report: ErrorReport): void;
 }
+
+/** For so long nobody who is logging in has to fear that another one takes its place. */
+const LOGIN_GRACE_MS = 1000;
 
 /** A client's place in the order of idleness. Only made where client_idle_timeout is set. */
 interface IdleEntry extends Listed<IdleEntry> {
@@ -30,7 +38,8 @@ interface IdleEntry extends Listed<IdleEntry> {
 }
 
 export class ClientRegistry implements ClientListener {
-  readonly cancelKeys: CancelKeys<Client>;
+  readonly cancelKeys: CancelKeys<Pick<Client, 'cancel'>>;
+  readonly failedLogins: FailedLogins;
   /** Connections whose identity is not proven. They have slots of their own. */
   readonly logins = new LinkedList<Login>();
   /** Proven ones that wait for the parameters of their pool's first server. They count as clients. */
@@ -44,7 +53,7 @@ export class ClientRegistry implements ClientListener {
   sockets = 0;
 
   readonly #environment: Environment;
-  readonly #settings: Settings;
+  #settings: Settings;
   readonly #log: Logger;
   readonly #byDatabase = new Map<string, number>();
   readonly #byUser = new Map<string, number>();
@@ -58,16 +67,55 @@ export class ClientRegistry implements ClientListener {
     this.#settings = settings;
     this.#log = log;
     this.cancelKeys = new CancelKeys(environment);
+    this.failedLogins = new FailedLogins(settings);
   }
 
-  /** A connection was accepted. In a full house the oldest that has said nothing makes room; else the newcomer hears why not. */
+  /**
+   * Goes on with another configuration, which the router has already: clients whose pool serves no more are told, the
+   * others get their new limits. Clients that are too many stay.
+   */
+  configure(config: Config): void {
+    this.#settings = config.settings;
+    this.failedLogins.configure(config.settings);
+    const known = new Map<Pool, Map<string, PoolSettings>>();
+    for (const client of this.clients) {
+      const { pool, identity } = client.options;
+      if (pool.stopped !== null) {
+        client.drain(pool.stopped.report, pool.stopped.reason);
+        continue;
+      }
+      const byUser = known.get(pool) ?? new Map<string, PoolSettings>();
+      const limits = byUser.get(identity.user) ?? resolvePoolSettings(config, pool.database, identity.user);
+      known.set(pool, byUser.set(identity.user, limits));
+      client.configure(limits);
+    }
+    this.#sortIdle();
+  }
+
+  /** Each idle client into the list of its timeout, as long as it has been idle. */
+  #sortIdle(): void {
+    const nowMs = this.#environment.now();
+    const since = new Map<Client, number>();
+    for (const list of this.#idleLists.values()) for (const { client, sinceMs } of list) since.set(client, sinceMs);
+    for (const client of since.keys()) this.onClientBusy(client);
+    this.#idleLists.clear();
+    const idle = [...this.clients].filter(({ state }) => state === 'idle');
+    const sinceOf = (client: Client): number => since.get(client) ?? nowMs;
+    for (const client of idle.sort((a, b) => sinceOf(a) - sinceOf(b))) this.#addIdle(client, sinceOf(client));
+  }
+
+  /**
+   * A connection was accepted. In a full house one makes room that will hardly become a client; if there is none, the
+   * newcomer hears why not.
+   */
   admitLogin(login: Login): ErrorReport | null {
     this.sockets++;
     const limit = this.#loginLimit();
     if (this.logins.size >= limit) {
-      const oldest = this.#oldestSilent();
-      if (oldest === null) return errors.tooManyLogins(limit);
-      oldest.onEvicted();
+      const report = errors.tooManyLogins(limit);
+      const evicted = this.#leastHopeful();
+      if (evicted === null) return report;
+      evicted.onEvicted(report);
     }
     this.logins.push(login);
     return null;
@@ -109,11 +157,15 @@ export class ClientRegistry implements ClientListener {
   }
 
   onClientIdle(client: Client): void {
-    const { clientIdleTimeoutMs } = client.options.limits;
+    this.#addIdle(client, this.#environment.now());
+  }
+
+  #addIdle(client: Client, sinceMs: number): void {
+    const { clientIdleTimeoutMs } = client.limits;
     if (clientIdleTimeoutMs === 0) return;
     const entry = this.#idleEntries.get(client) ?? { client, sinceMs: 0, list: null, previous: null, next: null };
     this.#idleEntries.set(client, entry);
-    entry.sinceMs = this.#environment.now();
+    entry.sinceMs = sinceMs;
     const list = this.#idleLists.get(clientIdleTimeoutMs) ?? new LinkedList<IdleEntry>();
     this.#idleLists.set(clientIdleTimeoutMs, list);
     list.push(entry);
@@ -184,8 +236,13 @@ export class ClientRegistry implements ClientListener {
     return maxLoginClients > 0 ? maxLoginClients : Math.max(1, Math.ceil(maxClientConn / 2));
   }
 
-  #oldestSilent(): Login | null {
+  /** The oldest that is silent; else the oldest that began to speak, was asked, and takes its time. */
+  #leastHopeful(): Login | null {
     for (const login of this.logins) if (login.isSilent) return login;
+    const nowMs = this.#environment.now();
+    for (const login of this.logins) {
+      if (login.owesSinceMs !== null && nowMs - login.owesSinceMs >= LOGIN_GRACE_MS) return login;
+    }
     return null;
   }
 }

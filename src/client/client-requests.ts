@@ -4,10 +4,18 @@
  * and how the session ends is its host's business.
  */
 import { type ErrorReport, errors } from '../base/errors.ts';
-import type { Settings } from '../config/settings.ts';
 import type { Wire } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
-import { DROP, FORWARD, HOLD, type MessageHandler, MORE, SKIP, type Verdict } from '../protocol/message-framer.ts';
+import {
+  DROP,
+  FORWARD,
+  HOLD,
+  MessageFramer,
+  type MessageHandler,
+  MORE,
+  SKIP,
+  type Verdict,
+} from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
 import { commandComplete, errorResponse, readyForQuery } from '../protocol/server-messages.ts';
 import { isWorthPeeking, NOTHING, PEEK_BYTES, peekStatement, type StatementPeek } from '../protocol/statement-peek.ts';
@@ -20,7 +28,7 @@ import type { ClientState } from './client-state.ts';
 import { ClientStatements } from './client-statements.ts';
 import type { NamedStatement } from './named-statement.ts';
 import type { SessionEffects } from './session-effects.ts';
-import { type StatementHost, StatementMessages } from './statement-messages.ts';
+import { type StatementHost, type StatementLimits, StatementMessages } from './statement-messages.ts';
 
 /** The session. */
 export interface RequestHost {
@@ -42,7 +50,6 @@ export interface RequestHost {
 export interface ClientRequestsOptions {
   readonly wire: Wire;
   readonly pool: Pool;
-  readonly settings: Settings;
   readonly statements: StatementRegistry;
 }
 
@@ -51,13 +58,13 @@ const MEANS_NOTHING: ReadonlySet<number> = new Set([type.FLUSH, type.COPY_DATA, 
 
 export class ClientRequests implements MessageHandler, StatementHost {
   /** Null where servers are not shared, or statements not mapped: messages about them pass as they are. */
-  readonly statements: ClientStatements | null;
+  statements: ClientStatements | null = null;
   readonly #host: RequestHost;
   readonly #effects: SessionEffects;
   readonly #wire: Wire;
   readonly #pool: Pool;
-  readonly #settings: Settings;
-  readonly #statementMessages: StatementMessages | null;
+  readonly #registry: StatementRegistry;
+  #statementMessages: StatementMessages | null = null;
   /** A message is held until the ledger knows more. */
   #isHeld = false;
   /** It is held until nothing is owed. */
@@ -73,27 +80,28 @@ export class ClientRequests implements MessageHandler, StatementHost {
   /** The session ends at the message that is being judged. */
   #ending: LastWords | null = null;
 
-  constructor(host: RequestHost, effects: SessionEffects, { wire, pool, settings, statements }: ClientRequestsOptions) {
+  constructor(host: RequestHost, effects: SessionEffects, { wire, pool, statements }: ClientRequestsOptions) {
     this.#host = host;
     this.#effects = effects;
     this.#wire = wire;
     this.#pool = pool;
-    this.#settings = settings;
-    const { maxPreparedStatements: perServer, maxClientPreparedStatements, maxClientPreparedSizeBytes } = settings;
-    const isMapped = perServer > 0 && pool.settings.poolMode !== 'session';
-    this.statements = isMapped ? new ClientStatements(statements) : null;
-    this.#statementMessages =
-      this.statements === null
-        ? null
-        : new StatementMessages(
-            this,
-            this.statements,
-            { perServer, perClient: maxClientPreparedStatements, bytesPerClient: maxClientPreparedSizeBytes },
-            pool.traffic,
-          );
+    this.#registry = statements;
+    this.mapStatements();
   }
 
   // For the session
+
+  /**
+   * Statements are mapped from now on if the pool's settings ask for it. Only for a client without a server: what it has
+   * prepared on one would be known there alone. Once they are, they stay so.
+   */
+  mapStatements(): void {
+    const pool = this.#pool;
+    if (this.statements !== null || pool.globals.maxPreparedStatements === 0) return;
+    if (pool.settings.poolMode === 'session') return;
+    this.statements = new ClientStatements(this.#registry);
+    this.#statementMessages = new StatementMessages(this, this.statements, limitsOf(pool), pool.traffic);
+  }
 
   /** A message is held until the ledger knows more. */
   get isHeld(): boolean {
@@ -117,12 +125,29 @@ export class ClientRequests implements MessageHandler, StatementHost {
     this.#refuseNext = report;
   }
 
+  /** The client's bytes have been judged from `buffer[from]` up to `to`. */
+  judged(buffer: Buffer, from: number, to: number): void {
+    if (this.#statementMessages !== null) this.server?.batch.keep(buffer, from, to);
+  }
+
+  /**
+   * The server has refused `batch` before anything of it ran (see `RepeatableBatch`). If nothing was sent behind it, it is
+   * judged and sent again, and the server's answer to the first time is nobody's. This is the one thing that is ever sent
+   * twice (`docs/prepared-statements.md`). Returns whether it was.
+   */
+  repeat(server: ServerConnection, batch: Buffer): boolean {
+    if (this.#statementMessages?.isCertain !== true || !server.ledger.withdrawReady()) return false;
+    new MessageFramer(this, this.#pool.globals.maxPacketSizeBytes).feed(batch, 0, batch.length);
+    server.requests.sendQueued();
+    return true;
+  }
+
   // MessageHandler
 
   onHeader(code: number, bodyLength: number, buffer: Buffer, bodyAt: number, end: number): Verdict {
     switch (code) {
       case type.QUERY:
-        if (this.#settings.disablePqexec) return this.#refuseQuery();
+        if (this.#pool.globals.disablePqexec) return this.#refuseQuery();
         if (isWorthPeeking(buffer, bodyAt, end)) return this.#onWorthyQuery(bodyLength, buffer, bodyAt, end);
         return this.#request(code);
       case type.PARSE:
@@ -205,7 +230,7 @@ export class ClientRequests implements MessageHandler, StatementHost {
   }
 
   onMalformed(_code: number, length: number): void {
-    const { maxPacketSizeBytes } = this.#settings;
+    const { maxPacketSizeBytes } = this.#pool.globals;
     const report = length < 4 ? errors.invalidMessageLength() : errors.messageTooLarge(maxPacketSizeBytes);
     this.#host.leaveWhenAnswered({ reason: 'protocol_violation', report });
   }
@@ -371,4 +396,19 @@ export class ClientRequests implements MessageHandler, StatementHost {
     if (code === type.SYNC) this.#wire.reply(readyForQuery(type.STATUS_IDLE));
     if (server !== null) this.#host.returnServer();
   }
+}
+
+/** As they are at the time of asking: a reload may change them. Where servers keep none, each keeps the one in use. */
+function limitsOf(pool: Pool): StatementLimits {
+  return {
+    get perServer() {
+      return Math.max(1, pool.globals.maxPreparedStatements);
+    },
+    get perClient() {
+      return pool.globals.maxClientPreparedStatements;
+    },
+    get bytesPerClient() {
+      return pool.globals.maxClientPreparedSizeBytes;
+    },
+  };
 }

@@ -8,7 +8,7 @@ import type { Environment } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
 import type { LinkedList } from '../base/linked-list.ts';
 import { READ_CHUNK_BYTES, type WriteResult } from '../base/transport.ts';
-import type { Settings } from '../config/settings.ts';
+import type { PoolSettings } from '../config/pool-settings.ts';
 import { Farewell } from '../net/farewell.ts';
 import type { Wire, WireReader } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
@@ -22,7 +22,7 @@ import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerHolder, ServerLoss } from '../server/server-holder.ts';
 import type { StartupSet } from '../server/startup-set.ts';
 import type { StatementRegistry } from '../server/statement-registry.ts';
-import type { Client, ClientListener, ClientOptions } from './client.ts';
+import type { Client, ClientDetails, ClientListener, ClientOptions } from './client.ts';
 import { ClientDeadlines } from './client-deadlines.ts';
 import { CLIENT_IS_GONE, deadlineWords, type LastWords, lossWords, SERVER_ENDS_WITH } from './client-endings.ts';
 import type { ClientParameters } from './client-parameters.ts';
@@ -35,7 +35,6 @@ import { QUEUED_NOTICE } from './welcome.ts';
 
 export interface ClientSessionOptions extends ClientOptions {
   readonly environment: Environment;
-  readonly settings: Settings;
   readonly parameters: ClientParameters;
   /** What its servers are opened with. */
   readonly startup: StartupSet;
@@ -57,14 +56,17 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
   readonly #requests: ClientRequests;
   readonly #framer: MessageFramer;
   readonly #deadlines: ClientDeadlines;
+  #limits: PoolSettings;
   #state: ClientState = 'idle';
   #server: ServerConnection | null = null;
   /** The server answered everything, but bytes are on their way: when they have arrived, it is released. */
   #releasePending = false;
-  /** What it is told at the end of its transaction, since the pooler shuts down. */
-  #endsWith: ErrorReport | null = null;
+  /** What it is told at the end of its transaction. */
+  #endsWith: LastWords | null = null;
   /** What lets the client in with its first server, from what that one reports; null if it is in. */
   #greeting: Greeting | null = null;
+  /** Its pool has become one whose servers are shared: that changes the client when it has no server. */
+  #isToMap = false;
   /** It ends when what was asked before is answered, and then with these words. */
   #leaving: LastWords | null = null;
 
@@ -72,10 +74,12 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
     this.#options = options;
     this.#wire = options.wire;
     this.#pool = options.pool;
-    this.#effects = new SessionEffects(options.pool, options.settings);
+    this.#limits = options.limits;
+    this.#effects = new SessionEffects(options.pool);
     this.#requests = new ClientRequests(this, this.#effects, options);
-    this.#framer = new MessageFramer(this.#requests, options.settings.maxPacketSizeBytes);
-    this.#deadlines = new ClientDeadlines(options.limits, options.settings.clientWriteTimeoutMs);
+    const { maxPacketSizeBytes, clientWriteTimeoutMs } = options.pool.globals;
+    this.#framer = new MessageFramer(this.#requests, maxPacketSizeBytes);
+    this.#deadlines = new ClientDeadlines(options.limits, clientWriteTimeoutMs);
     this.#wire.reader = this;
   }
 
@@ -87,12 +91,26 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
     return this.#options;
   }
 
+  get limits(): PoolSettings {
+    return this.#limits;
+  }
+
   get server(): ServerConnection | null {
     return this.#server;
   }
 
   get address(): string {
     return `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
+  }
+
+  get details(): ClientDetails {
+    const { parameters } = this;
+    return {
+      replication: 'none',
+      applicationName: parameters.get(this.#pool.parameterTable.find('application_name')) ?? '',
+      preparedStatements: this.#requests.statements?.size ?? 0,
+      waitingSinceMs: this.#state === 'waiting' ? this.waitingSinceMs : 0,
+    };
   }
 
   get parameters(): ClientParameters {
@@ -116,6 +134,7 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
 
   onBytes(buffer: Buffer, start: number, end: number): number {
     const used = this.#framer.feed(buffer, start, end);
+    this.#requests.judged(buffer, start, used);
     this.#afterFeed();
     return used;
   }
@@ -260,7 +279,7 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
     if (this.#leaving !== null) {
       this.#say(this.#leaving);
     } else if (this.#endsWith !== null && this.#isAtBoundary(server)) {
-      this.close('shutdown', this.#endsWith);
+      this.#say(this.#endsWith);
     } else if (this.#pool.settings.poolMode === 'session') {
       this.#afterSessionQuery(server, status);
     } else if (status === type.STATUS_IDLE) {
@@ -329,9 +348,19 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
     this.#wire.reply(errorResponse(report));
   }
 
+  onServerPlanChanged(batch: Buffer): boolean {
+    return this.#server !== null && this.#requests.repeat(this.#server, batch);
+  }
+
   onServerLost(loss: ServerLoss): void {
     this.#server = null;
     this.#say(lossWords(loss));
+  }
+
+  onServerOutdated(): void {
+    const server = this.#server;
+    if (server === null || this.#pool.settings.poolMode !== 'session' || !this.#isAtBoundary(server)) return;
+    this.#afterSessionQuery(server, server.status);
   }
 
   onTick(nowMs: number): void {
@@ -339,13 +368,13 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
     const missed = this.#deadlines.missed(this.#server, this.#wire, nowMs);
     if (missed !== null) this.#say(deadlineWords(missed));
     if (missed !== null || this.#leaving === null) return;
-    const outstayed = this.#deadlines.outstayed(this.#leaving.reason, this.#wire, this.#options.settings, nowMs);
+    const outstayed = this.#deadlines.outstayed(this.#leaving.reason, this.#wire, this.#pool.globals, nowMs);
     if (outstayed !== null) this.close(outstayed, null);
   }
 
   #afterSessionQuery(server: ServerConnection, status: number): void {
     if (status !== type.STATUS_IDLE || server.closeWhenFree === null) return;
-    if (!this.#options.settings.serverFastClose) return;
+    if (!this.#pool.globals.serverFastClose) return;
     this.close('server_closed', errors.serverClosedByPooler(server.closeWhenFree));
   }
 
@@ -364,8 +393,9 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
     this.#server = null;
     this.#become('idle');
     server.unlink();
+    if (this.#isToMap) this.#map();
     if (this.#endsWith !== null) {
-      this.close('shutdown', this.#endsWith);
+      this.#say(this.#endsWith);
     } else if (this.#requests.isHeld) {
       this.#goOn();
     }
@@ -388,10 +418,24 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
     }
   }
 
-  /** The pooler shuts down: the session ends now, or at the end of its transaction. */
-  drain(report: ErrorReport): void {
-    this.#endsWith = report;
-    if (this.#server === null || this.#isAtBoundary(this.#server)) this.close('shutdown', report);
+  configure(limits: PoolSettings): void {
+    const { maxPacketSizeBytes, clientWriteTimeoutMs } = this.#pool.globals;
+    this.#limits = limits;
+    this.#framer.maxLength = maxPacketSizeBytes;
+    this.#deadlines.configure(limits, clientWriteTimeoutMs);
+    this.#isToMap = true;
+    if (this.#server === null) this.#map();
+  }
+
+  #map(): void {
+    this.#isToMap = false;
+    this.#requests.mapStatements();
+  }
+
+  /** The session ends now, or at the end of its transaction. */
+  drain(report: ErrorReport, reason: ClientCloseReason): void {
+    this.#endsWith = { reason, report };
+    if (this.#server === null || this.#isAtBoundary(this.#server)) this.#say(this.#endsWith);
   }
 
   /**

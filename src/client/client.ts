@@ -20,24 +20,39 @@ export interface ClientOptions {
   readonly identity: ClientIdentity;
   readonly wire: Wire;
   readonly pool: Pool;
-  /** The client's own limits: with a forced user they are not the pool's. */
+  /** The client's own limits, to begin with: with a forced user they are not the pool's. */
   readonly limits: PoolSettings;
   /** See `CancelKeys`. */
   readonly cancelKey: Buffer;
   readonly connectedAtMs: number;
 }
 
+/** What only people want to know of a client. */
+export interface ClientDetails {
+  readonly replication: 'none' | 'logical' | 'physical';
+  readonly applicationName: string;
+  readonly preparedStatements: number;
+  /** Since when it waits for a server; 0 while it does not. */
+  readonly waitingSinceMs: number;
+}
+
 export interface Client {
   readonly options: ClientOptions;
   readonly state: ClientState;
+  /** Its own limits, which a reload may change. */
+  readonly limits: PoolSettings;
   /** The server that answers it, or is being prepared for it. */
   readonly server: ServerConnection | null;
   /** Where it comes from, for people to read. */
   readonly address: string;
+  /** Made when somebody asks. */
+  readonly details: ClientDetails;
   /** A CancelRequest with this client's key has come. */
   cancel(): void;
-  /** The pooler shuts down: the session ends now, or when it stands between two requests outside a transaction. */
-  drain(report: ErrorReport): void;
+  /** Its pool has other settings, and it has other limits. */
+  configure(limits: PoolSettings): void;
+  /** The session ends now, or when it stands between two requests outside a transaction. */
+  drain(report: ErrorReport, reason: ClientCloseReason): void;
   /** Ends the session now; the client is told `report`, if there is one and it can be told. */
   close(reason: ClientCloseReason, report: ErrorReport | null): void;
 }

@@ -8,7 +8,7 @@ import type { Environment } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
 import type { LinkedList } from '../base/linked-list.ts';
 import { WRITE_GONE, type WriteResult } from '../base/transport.ts';
-import type { Settings } from '../config/settings.ts';
+import type { PoolSettings } from '../config/pool-settings.ts';
 import { Farewell } from '../net/farewell.ts';
 import type { Wire, WireReader } from '../net/wire.ts';
 import type { DedicatedWaiter } from '../pool/waiter.ts';
@@ -17,16 +17,15 @@ import * as type from '../protocol/message-type.ts';
 import { errorResponse } from '../protocol/server-messages.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerHolder, ServerLoss } from '../server/server-holder.ts';
-import type { Client, ClientListener, ClientOptions } from './client.ts';
+import type { Client, ClientDetails, ClientListener, ClientOptions } from './client.ts';
 import { ClientDeadlines } from './client-deadlines.ts';
-import { CLIENT_IS_GONE, lossWords } from './client-endings.ts';
+import { CLIENT_IS_GONE, type LastWords, lossWords } from './client-endings.ts';
 import { ClientParameters } from './client-parameters.ts';
 import { assertClientMove, type ClientState } from './client-state.ts';
 import { welcome } from './welcome.ts';
 
 export interface ReplicationSessionOptions extends ClientOptions {
   readonly environment: Environment;
-  readonly settings: Settings;
   /** The client's startup parameters, but for who it is and what it connects to. */
   readonly startup: ReadonlyMap<string, string>;
   /** What proves to the client that it is in; it is sent together with what its server says. */
@@ -46,22 +45,29 @@ export class ReplicationSession implements Client, WireReader, MessageHandler, S
   readonly #deadlines: ClientDeadlines;
   #state: ClientState = 'waiting';
   #server: ServerConnection | null = null;
-  /** What it is told when it stands between two requests, since the pooler shuts down. */
-  #endsWith: ErrorReport | null = null;
+  #limits: PoolSettings;
+  /** What it is told when it stands between two requests. */
+  #endsWith: LastWords | null = null;
   /** When it said Terminate in the middle of a request, which the server ends before the session; 0 before. */
   #leavingSinceMs = 0;
 
   constructor(options: ReplicationSessionOptions) {
-    const { settings, limits, wire } = options;
+    const { pool, limits, wire } = options;
+    const { maxPacketSizeBytes, clientWriteTimeoutMs } = pool.globals;
     this.options = options;
     this.#wire = wire;
-    this.#framer = new MessageFramer(this, settings.maxPacketSizeBytes);
-    this.#deadlines = new ClientDeadlines(limits, settings.clientWriteTimeoutMs);
+    this.#framer = new MessageFramer(this, maxPacketSizeBytes);
+    this.#limits = limits;
+    this.#deadlines = new ClientDeadlines(limits, clientWriteTimeoutMs);
     wire.reader = this;
   }
 
   get state(): ClientState {
     return this.#state;
+  }
+
+  get limits(): PoolSettings {
+    return this.#limits;
   }
 
   get server(): ServerConnection | null {
@@ -70,6 +76,16 @@ export class ReplicationSession implements Client, WireReader, MessageHandler, S
 
   get address(): string {
     return `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
+  }
+
+  get details(): ClientDetails {
+    const { startup } = this.options;
+    return {
+      replication: startup.get('replication') === 'database' ? 'logical' : 'physical',
+      applicationName: startup.get('application_name') ?? '',
+      preparedStatements: 0,
+      waitingSinceMs: this.#state === 'waiting' ? this.waitingSinceMs : 0,
+    };
   }
 
   get startup(): ReadonlyMap<string, string> {
@@ -125,7 +141,7 @@ export class ReplicationSession implements Client, WireReader, MessageHandler, S
   }
 
   onMalformed(_code: number, length: number): void {
-    const { maxPacketSizeBytes } = this.options.settings;
+    const { maxPacketSizeBytes } = this.options.pool.globals;
     this.close(
       'protocol_violation',
       length < 4 ? errors.invalidMessageLength() : errors.messageTooLarge(maxPacketSizeBytes),
@@ -149,12 +165,12 @@ export class ReplicationSession implements Client, WireReader, MessageHandler, S
   // From the pool
 
   onServer(server: ServerConnection): void {
-    const { acceptance, cancelKey, settings, pool } = this.options;
+    const { acceptance, cancelKey, pool } = this.options;
     this.#server = server;
     server.dedicate(this);
     this.#become('linked');
     const parameters = new ClientParameters(pool.parameterTable, server.reported, []);
-    const words = welcome(parameters, pool.parameterTable, server.reported, cancelKey, settings.loginNotifyMessage);
+    const words = welcome(parameters, pool.parameterTable, server.reported, cancelKey, pool.globals.loginNotifyMessage);
     this.#wire.send(Buffer.concat([...acceptance, ...words]));
     this.#wire.release();
   }
@@ -172,7 +188,7 @@ export class ReplicationSession implements Client, WireReader, MessageHandler, S
   onServerParameter(): void {}
 
   onServerReady(): void {
-    if (this.#endsWith !== null && this.#isAtBoundary()) this.close('shutdown', this.#endsWith);
+    if (this.#endsWith !== null && this.#isAtBoundary()) this.#say(this.#endsWith);
   }
 
   onServerProgress(): void {}
@@ -205,18 +221,24 @@ export class ReplicationSession implements Client, WireReader, MessageHandler, S
 
   onServerRefused(): void {}
 
+  onServerPlanChanged(): boolean {
+    return false;
+  }
+
   onServerLost(loss: ServerLoss): void {
     if (this.#leavingSinceMs > 0) {
       this.close('terminated', null);
       return;
     }
-    const { reason, report } = lossWords(loss);
-    this.close(reason, report);
+    this.#say(lossWords(loss));
   }
+
+  /** What it streams is not to be cut short. */
+  onServerOutdated(): void {}
 
   /** A stream has no end, so the timeouts of queries, transactions and idle clients are not for it. */
   onTick(nowMs: number): void {
-    const { clientWriteTimeoutMs, abandonedQueryTimeoutMs } = this.options.settings;
+    const { clientWriteTimeoutMs, abandonedQueryTimeoutMs } = this.options.pool.globals;
     if (this.#deadlines.isStuck(this.#wire, clientWriteTimeoutMs, nowMs)) {
       this.close('write_timeout', null);
     } else if (this.#leavingSinceMs > 0 && abandonedQueryTimeoutMs > 0) {
@@ -233,9 +255,20 @@ export class ReplicationSession implements Client, WireReader, MessageHandler, S
     this.options.pool.cancel(server, () => server.holder === this && server.readyCount === readyCount);
   }
 
-  drain(report: ErrorReport): void {
-    this.#endsWith = report;
-    if (this.#server === null || this.#isAtBoundary()) this.close('shutdown', report);
+  configure(limits: PoolSettings): void {
+    const { maxPacketSizeBytes, clientWriteTimeoutMs } = this.options.pool.globals;
+    this.#limits = limits;
+    this.#framer.maxLength = maxPacketSizeBytes;
+    this.#deadlines.configure(limits, clientWriteTimeoutMs);
+  }
+
+  drain(report: ErrorReport, reason: ClientCloseReason): void {
+    this.#endsWith = { reason, report };
+    if (this.#server === null || this.#isAtBoundary()) this.#say(this.#endsWith);
+  }
+
+  #say({ reason, report }: LastWords): void {
+    this.close(reason, report);
   }
 
   close(reason: ClientCloseReason, report: ErrorReport | null): void {

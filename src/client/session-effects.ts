@@ -4,13 +4,12 @@
  * what servers tell of their sessions; how dirt is undone is the server's and the pool's business.
  */
 import { type ErrorReport, errors } from '../base/errors.ts';
-import type { Settings } from '../config/settings.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Verdict } from '../protocol/message-framer.ts';
 import { noticeResponse } from '../protocol/server-messages.ts';
 import type { SessionState, StatementPeek } from '../protocol/statement-peek.ts';
-import type { ReplyNote } from '../server/note-queue.ts';
-import { TO_CLIENT } from '../server/reply-ledger.ts';
+import { ExcusedTags } from '../server/excused-tags.ts';
+import { TO_CLIENT } from '../server/reply-entry.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 
 /** How people call what a session keeps. */
@@ -23,24 +22,19 @@ const STATE_WORDS: Readonly<Record<SessionState, string>> = {
   library: 'LOAD',
 };
 
-/** Marks a command whose tag says more than it does. */
-const HARMLESS: ReplyNote = { answered: () => {}, failed: () => {}, skipped: () => {} };
-
 export class SessionEffects {
   readonly #pool: Pool;
-  readonly #policy: Settings['serverDirtyPolicy'];
   /** What the client has been warned of, or is about to be; '' before. */
   #warned = '';
 
-  constructor(pool: Pool, settings: Settings) {
+  constructor(pool: Pool) {
     this.#pool = pool;
-    this.#policy = settings.serverDirtyPolicy;
   }
 
   /** Why a statement with `peek` is not allowed at all; null if it is. */
   refusalOf(peek: StatementPeek): ErrorReport | null {
-    if (this.#policy !== 'error' || this.#ownsServer) return null;
-    const state = peek.makes ?? (peek.sets === null || this.#follows(peek.sets) ? null : 'settings');
+    if (this.#pool.globals.serverDirtyPolicy !== 'error' || this.#ownsServer) return null;
+    const state = this.#excused(peek) < peek.begins.length ? 'settings' : peek.makes;
     return state === null ? null : errors.sessionStateRefused(STATE_WORDS[state]);
   }
 
@@ -48,13 +42,13 @@ export class SessionEffects {
   admit(server: ServerConnection, code: number, peek: StatementPeek): Verdict {
     // No command tag tells of those.
     if (peek.makes === 'temporary') server.dirt.announceTemporary();
-    const isHarmless = peek.isHarmless || (peek.sets !== null && this.#follows(peek.sets));
-    return server.admit(code, TO_CLIENT, isHarmless ? HARMLESS : null);
+    const excused = this.#excused(peek);
+    return server.admit(code, TO_CLIENT, excused === 0 ? null : new ExcusedTags(excused));
   }
 
   /** The client has left `state` in a session. Whether a `warning` is due. */
   onDirty(state: SessionState): boolean {
-    if (this.#warned !== '' || this.#ownsServer || this.#policy === 'keep') return false;
+    if (this.#warned !== '' || this.#ownsServer || this.#pool.globals.serverDirtyPolicy === 'keep') return false;
     this.#warned = STATE_WORDS[state];
     return true;
   }
@@ -69,6 +63,12 @@ export class SessionEffects {
 
   get #ownsServer(): boolean {
     return this.#pool.settings.poolMode === 'session';
+  }
+
+  /** How many of the statements that a text begins with leave nothing behind. */
+  #excused({ begins }: StatementPeek): number {
+    const count = begins.findIndex((parameter) => parameter !== null && !this.#follows(parameter));
+    return count === -1 ? begins.length : count;
   }
 
   /** Whether the parameter follows the client from server to server. */

@@ -8,20 +8,20 @@
  * held until that is answered.
  */
 import { type ErrorReport, errors } from '../base/errors.ts';
-import { closeMessage } from '../protocol/client-messages.ts';
 import { FETCH, FORWARD, MORE, SKIP, SPLICE, type Verdict } from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
 import { CLOSE_COMPLETE_MESSAGE, PARSE_COMPLETE_MESSAGE } from '../protocol/server-messages.ts';
 import { isWorthPeeking, NOTHING, PEEK_BYTES, peekStatement, type StatementPeek } from '../protocol/statement-peek.ts';
 import type { ReplyNote } from '../server/note-queue.ts';
 import { type PooledStatement, parseMessage } from '../server/pooled-statement.ts';
-import type { PreparedStatement } from '../server/prepared-statement.ts';
-import { ERROR_TO_CLIENT, TO_CLIENT } from '../server/reply-ledger.ts';
+import { TO_CLIENT } from '../server/reply-entry.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { TrafficCounters } from '../server/traffic-counters.ts';
 import { UnnamedNote } from '../server/unnamed-note.ts';
+import { bothNotes } from './both-notes.ts';
 import type { ClientStatements } from './client-statements.ts';
 import type { NamedStatement } from './named-statement.ts';
+import { StatementPlacement, UNNAMED } from './statement-placement.ts';
 
 /** The session. */
 export interface StatementHost {
@@ -66,6 +66,7 @@ export class StatementMessages {
   readonly #own: ClientStatements;
   readonly #limits: StatementLimits;
   readonly #traffic: TrafficCounters;
+  readonly #placement: StatementPlacement;
   /** Counts unnamed statements that are too long to be kept, so that each is like no other. */
   #longBodies = 0;
   /** In which batch the unnamed statement was last made certain, and on which server: within it, that holds. */
@@ -97,6 +98,7 @@ export class StatementMessages {
     this.#own = own;
     this.#limits = limits;
     this.#traffic = traffic;
+    this.#placement = new StatementPlacement(limits.perServer, traffic);
   }
 
   onHeader(code: number, bodyLength: number, buffer: Buffer, bodyAt: number, end: number): Verdict {
@@ -136,14 +138,16 @@ export class StatementMessages {
     }
     const server = this.#host.server!;
     if (this.#named === null) {
-      this.#placeUnnamed(server);
+      this.#placement.placeUnnamed(server, this.#own);
+      this.#unnamedIsCertain(server);
       server.admit(code);
       return bodyAt - HEADER_BYTES;
     }
     const { statement } = this.#named;
-    const prepared = this.#prepared(server, statement);
+    const isFirst = code === type.BIND && server.status === type.STATUS_IDLE && server.ledger.standsBeforeBatch;
+    const prepared = this.#placement.ensure(server, statement);
     if (code === type.BIND) this.#traffic.binds++;
-    server.admit(code, TO_CLIENT, prepared);
+    server.admit(code, TO_CLIENT, isFirst ? server.batch.begin(prepared, bodyAt - HEADER_BYTES) : prepared);
     const name = statement.nameBytes;
     server.requests.queueHeader(code, 4 + bodyLength + name.length - (this.#nameEnd + 1 - this.#nameAt));
     server.requests.queue(buffer, bodyAt, this.#nameAt);
@@ -176,6 +180,11 @@ export class StatementMessages {
   /** A simple Query with `peek` is about to be forwarded. */
   onQuery(peek: StatementPeek): void {
     if (peek.mayDeallocate) this.#barrier = true;
+  }
+
+  /** Whether nothing that is on its way keeps what is sent now from being judged at once. */
+  get isCertain(): boolean {
+    return !this.#barrier;
   }
 
   #plain(code: number): Verdict {
@@ -230,7 +239,7 @@ export class StatementMessages {
     this.#unnamedPeek = NOTHING;
     const body = server.requests.prepareForShow();
     const closing = this.#own.closing(name, server.ledger.batch);
-    const note = both(new UnnamedNote(body, this.#own, server.prepared), closing);
+    const note = bothNotes(new UnnamedNote(body, this.#own, server.prepared), closing);
     server.requests.add(type.PARSE, parseMessage(UNNAMED, body), note, TO_CLIENT);
     this.#unnamedIsCertain(server);
     return SKIP;
@@ -238,7 +247,7 @@ export class StatementMessages {
 
   #admitUnnamed(server: ServerConnection, body: string): Verdict {
     const note = new UnnamedNote(body, this.#own, server.prepared);
-    server.admit(type.PARSE, TO_CLIENT, this.#unnamedPeek === NOTHING ? note : both(note, this.#peekIsOver));
+    server.admit(type.PARSE, TO_CLIENT, this.#unnamedPeek === NOTHING ? note : bothNotes(note, this.#peekIsOver));
     this.#unnamedIsCertain(server);
     return FORWARD;
   }
@@ -284,7 +293,7 @@ export class StatementMessages {
       server.requests.answerOurselves(type.PARSE, named);
       return SKIP;
     }
-    this.#prepare(server, named.statement, named);
+    this.#placement.prepare(server, named.statement, named);
     return SKIP;
   }
 
@@ -318,8 +327,9 @@ export class StatementMessages {
       const peek = name === '' ? this.#unnamedPeek : (named?.statement.peek ?? NOTHING);
       const refusal = this.#host.refusalOf(peek);
       if (refusal !== null) return this.#host.refuse(refusal);
-      // What a named portal will run is not remembered: nothing is known of it.
+      // What a named portal will run is not remembered: it may be run at any time.
       if (this.#isUnnamedPortal) this.#boundPeek = peek;
+      else if (peek.makes === 'temporary') server.dirt.suspectTemporary();
     }
     if (name === '') return this.#onUseOfUnnamed(code, server);
     if (this.#isUncertain(server)) return this.#host.holdUntilAnswered(code);
@@ -344,18 +354,6 @@ export class StatementMessages {
       this.#unnamedIsCertain(server);
     }
     return this.#asItIs(server, code);
-  }
-
-  /** The server has another unnamed statement than the client: it gets the client's, or none. */
-  #placeUnnamed(server: ServerConnection): void {
-    const body = this.#own.unnamed;
-    const isKept = body?.includes('\0') === true;
-    server.requests.add(
-      isKept ? type.PARSE : type.CLOSE,
-      isKept ? parseMessage(UNNAMED, body) : CLOSE_UNNAMED,
-      new UnnamedNote(isKept ? body : null, this.#own, server.prepared),
-    );
-    this.#unnamedIsCertain(server);
   }
 
   #unnamedIsCertain(server: ServerConnection): void {
@@ -400,36 +398,6 @@ export class StatementMessages {
     this.#host.answerFree(CLOSE_COMPLETE_MESSAGE);
   }
 
-  // On the server
-
-  /** Makes sure that `statement` is on `server` when what follows gets there. */
-  #prepared(server: ServerConnection, statement: PooledStatement): PreparedStatement {
-    const prepared = server.prepared.find(statement);
-    if (prepared === null || prepared.isStale) return this.#prepare(server, statement, null);
-    server.prepared.use(prepared);
-    return prepared;
-  }
-
-  /** `named`: the Parse is the client's own, and it is told the answer. */
-  #prepare(server: ServerConnection, statement: PooledStatement, named: NamedStatement | null): PreparedStatement {
-    const { prepared: all, ledger } = server;
-    const stale = all.find(statement);
-    if (stale !== null) this.#closeOn(server, stale);
-    while (all.size >= this.#limits.perServer && all.leastUsed !== null) this.#closeOn(server, all.leastUsed);
-    this.#traffic.serverParses++;
-    const prepared = all.prepare(statement, ledger.batch);
-    const preparing = all.preparing(prepared);
-    const note = named === null ? preparing : both(named, preparing);
-    const destination = named === null ? ERROR_TO_CLIENT : TO_CLIENT;
-    server.requests.add(type.PARSE, statement.parseMessage(), note, destination);
-    return prepared;
-  }
-
-  #closeOn(server: ServerConnection, prepared: PreparedStatement): void {
-    const note = server.prepared.closing(prepared, server.ledger.batch);
-    server.requests.add(type.CLOSE, closeMessage(prepared.statement.nameBytes), note);
-  }
-
   /** Whether an answer is awaited on which it depends what the client's names or the server's mean. */
   #isUncertain({ ledger, prepared }: ServerConnection): boolean {
     if (ledger.owed === 0) this.#barrier = false;
@@ -439,25 +407,6 @@ export class StatementMessages {
 
 /** No body begins like this and goes on without a NUL. */
 const LONG_BODY = 'long ';
-const UNNAMED = Buffer.of(0);
-const CLOSE_UNNAMED = closeMessage(UNNAMED);
-
-function both(first: ReplyNote, second: ReplyNote): ReplyNote {
-  return {
-    answered: () => {
-      first.answered();
-      second.answered();
-    },
-    failed: (error) => {
-      second.failed(error);
-      first.failed(error);
-    },
-    skipped: () => {
-      second.skipped();
-      first.skipped();
-    },
-  };
-}
 
 function isUnanswered({ sentInBatch }: { readonly sentInBatch: number | null }, batch: number): boolean {
   return sentInBatch !== null && sentInBatch !== batch;

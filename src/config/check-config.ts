@@ -8,9 +8,11 @@ import { quote } from './config-tree.ts';
 import { budgetKeyOf } from './pool-settings.ts';
 import type { ProblemList } from './problem-list.ts';
 import type { ReadSettings } from './read-settings.ts';
+import type { ConfigFormat } from './setting.ts';
 import type { Settings } from './settings.ts';
 
 export interface ReadConfig {
+  readonly format: ConfigFormat;
   readonly config: Config;
   readonly settings: ReadSettings<Settings>;
   readonly databases: readonly ReadSettings<DatabaseConfig>[];
@@ -20,8 +22,12 @@ export interface ReadConfig {
 
 export function checkConfig(read: ReadConfig, problems: ProblemList): void {
   const limits = checkBudgets(read, problems);
-  checkMinimums(read, limits, problems);
+  // PgBouncer lets the pool's size cap the minimum without a word.
+  if (read.format === 'yaml') checkMinimums(read, limits, problems);
   checkPorts(read, problems);
+  checkReuse(read, problems);
+  checkSockets(read, problems);
+  checkTls(read, problems);
 }
 
 interface Maximum {
@@ -94,4 +100,68 @@ function checkPorts({ config, settings, place }: ReadConfig, problems: ProblemLi
   const isEverywhere = httpListenAddr === '*' || listenAddr.includes('*');
   if (!isEverywhere && !listenAddr.includes(httpListenAddr)) return;
   problems.add(settings.places.get('http_port') ?? place, `http_port and listen_port are both ${httpPort}`);
+}
+
+function checkReuse({ config, settings, place }: ReadConfig, problems: ProblemList): void {
+  if (!config.settings.soReuseport || canReusePort(process.versions.node)) return;
+  const message = `so_reuseport needs Node.js 22.12 or newer; this is ${process.versions.node}`;
+  problems.add(settings.places.get('so_reuseport') ?? place, message);
+}
+
+/** `net.Server` takes `reusePort` since 22.12 and 23.1. */
+export function canReusePort(nodeVersion: string): boolean {
+  const [major = 0, minor = 0] = nodeVersion.split('.').map(Number);
+  return major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12);
+}
+
+function checkSockets({ config, settings, databases, place }: ReadConfig, problems: ProblemList): void {
+  const { listenAddr, unixSocketDir } = config.settings;
+  if (unixSocketDir !== null || settings.invalid.has('unix_socket_dir')) return;
+  if (listenAddr.length === 0 && !settings.invalid.has('listen_addr')) {
+    const at = settings.places.get('listen_addr') ?? place;
+    problems.add(at, 'there is nothing to listen on: neither listen_addr nor unix_socket_dir is set');
+  }
+  for (const { values: database, place: at } of databases) {
+    if (database.hosts.length > 0) continue;
+    problems.add(
+      at,
+      `database ${quote(database.name)} has no host, and there is no unix_socket_dir to find a socket in`,
+    );
+  }
+}
+
+/** What TLS needs is either all there or not asked for. Whether the files are any good is seen when they are read. */
+function checkTls({ config, settings: { places, invalid }, place }: ReadConfig, problems: ProblemList): void {
+  const all = config.settings;
+  const missing = (name: string, value: string | null): boolean => value === null && !invalid.has(name);
+  const add = (name: string, message: string): void => problems.add(places.get(name) ?? place, message);
+  const { clientTlsSslmode, serverTlsSslmode } = all;
+  if (clientTlsSslmode !== 'disable') {
+    for (const [name, value] of [
+      ['client_tls_key_file', all.clientTlsKeyFile],
+      ['client_tls_cert_file', all.clientTlsCertFile],
+    ] as const) {
+      if (missing(name, value)) add('client_tls_sslmode', `client_tls_sslmode=${clientTlsSslmode} needs ${name}`);
+    }
+  }
+  if (clientTlsSslmode.startsWith('verify-') && missing('client_tls_ca_file', all.clientTlsCaFile)) {
+    add('client_tls_sslmode', `client_tls_sslmode=${clientTlsSslmode} needs client_tls_ca_file`);
+  }
+  // With the roots that come with Node, anybody's certificate would do.
+  if (serverTlsSslmode === 'verify-ca' && missing('server_tls_ca_file', all.serverTlsCaFile)) {
+    add('server_tls_sslmode', 'server_tls_sslmode=verify-ca needs server_tls_ca_file (or use verify-full)');
+  }
+  if ((all.serverTlsKeyFile === null) !== (all.serverTlsCertFile === null)) {
+    const name = all.serverTlsKeyFile === null ? 'server_tls_cert_file' : 'server_tls_key_file';
+    if (!invalid.has('server_tls_cert_file') && !invalid.has('server_tls_key_file')) {
+      add(name, 'server_tls_key_file and server_tls_cert_file need each other');
+    }
+  }
+  const isWeak = ['disable', 'allow', 'prefer'].includes(serverTlsSslmode) && !invalid.has('server_tls_sslmode');
+  if (all.serverTlsSslnegotiation === 'direct' && isWeak) {
+    add(
+      'server_tls_sslnegotiation',
+      `server_tls_sslnegotiation=direct needs server_tls_sslmode require, verify-ca or verify-full, not ${serverTlsSslmode}`,
+    );
+  }
 }

@@ -2,6 +2,7 @@
  * What is wrong with a configuration, told completely: one error that carries every problem found. It knows neither
  * files nor YAML, only where somebody said that a problem is.
  */
+import { printable } from './printable.ts';
 
 /** Where something was written: a position in a file, or the path to it in an object. */
 export interface Place {
@@ -19,8 +20,11 @@ export interface ConfigProblem extends Place {
 
 /** `file:line:column: message`, or `path: message` for a value that came as an object. */
 export function formatProblem(problem: ConfigProblem): string {
-  const { file, line, column, path, message } = problem;
-  if (file !== null) return line === null ? `${file}: ${message}` : `${file}:${line}:${column ?? 1}: ${message}`;
+  const { line, column, path, message } = problem;
+  if (problem.file !== null) {
+    const file = printable(problem.file);
+    return line === null ? `${file}: ${message}` : `${file}:${line}:${column ?? 1}: ${message}`;
+  }
   return path === null || path === '' ? message : `${path}: ${message}`;
 }
 

@@ -3,13 +3,16 @@
  * and connection strings all become this, so that there is one reader. It knows no setting.
  */
 import type { Place } from './config-error.ts';
+import { printable } from './printable.ts';
 
-interface ScalarNode {
+export interface ScalarNode {
   readonly kind: 'scalar';
   readonly place: Place;
   readonly value: string | number | boolean | null;
   /** As it was written, so that an unquoted `0123` can be a password; null where a text must be a string. */
   readonly text: string | null;
+  /** Such as `${NAME}`: what to show instead of a value that was put in for it, which may be a secret. */
+  readonly reference?: string;
 }
 
 interface ListNode {
@@ -20,6 +23,8 @@ interface ListNode {
 
 export interface MappingEntry {
   readonly key: string;
+  /** What the key itself was put in for (`ScalarNode.reference`). */
+  readonly keyReference?: string;
   readonly place: Place;
   readonly value: TreeNode;
 }
@@ -42,9 +47,9 @@ export type TreeNode = ScalarNode | ListNode | MappingNode | ForeignNode;
 
 const MAX_QUOTED_CHARS = 60;
 
-/** For messages: in double quotes, control characters escaped, and never longer than a line. */
+/** For messages: in double quotes, on one line, and never longer than that. */
 export function quote(text: string): string {
-  return JSON.stringify(text.length > MAX_QUOTED_CHARS ? `${text.slice(0, MAX_QUOTED_CHARS)}…` : text);
+  return printable(JSON.stringify(text.length > MAX_QUOTED_CHARS ? `${text.slice(0, MAX_QUOTED_CHARS)}…` : text));
 }
 
 /** The node in words, without showing any of its text. */

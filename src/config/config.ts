@@ -2,7 +2,9 @@
  * What a configuration is once it was read: one deeply frozen value. It knows neither files nor formats, and nobody
  * reads it from a global: it is passed in, and a reload passes a new one.
  */
-import type { databaseSettings, Settings, userSettings, ValuesOf } from './settings.ts';
+import type { ConfigProblem } from './config-error.ts';
+import type { ValuesOf } from './setting.ts';
+import type { databaseSettings, peerSettings, Settings, userSettings } from './settings.ts';
 
 export interface Config {
   readonly settings: Settings;
@@ -11,6 +13,10 @@ export interface Config {
   /** The entry `*`: for every other name. */
   readonly fallbackDatabase: DatabaseConfig | null;
   readonly users: ReadonlyMap<string, UserConfig>;
+  /** The other poolers of a group, by their `peer_id`. */
+  readonly peers: ReadonlyMap<number, PeerConfig>;
+  /** What was accepted and does not do what it says, for the log. */
+  readonly warnings: readonly ConfigProblem[];
   /** Absolute path of the file that it came from; null for an object. */
   readonly path: string | null;
 }
@@ -24,4 +30,9 @@ export interface DatabaseConfig extends ValuesOf<typeof databaseSettings> {
 /** Null in a field means "as in the database or the settings"; see `userSettings`. */
 export interface UserConfig extends ValuesOf<typeof userSettings> {
   readonly name: string;
+}
+
+export interface PeerConfig extends Omit<ValuesOf<typeof peerSettings>, 'host'> {
+  readonly id: number;
+  readonly host: string;
 }

@@ -14,17 +14,21 @@ export type ConnectionString = { readonly parameters: readonly ConnectionParamet
 
 const PERCENT_HINT = 'special characters must be percent-encoded';
 
-export function parseConnectionString(text: string): ConnectionString {
+/** PgBouncer takes a backslash as it is, and no empty value (tried with 1.18). */
+type Dialect = 'libpq' | 'pgbouncer';
+
+export function parseConnectionString(text: string, dialect: Dialect = 'libpq'): ConnectionString {
   if (/^postgres(?:ql)?:\/\//.test(text)) return parseUrl(text.slice(text.indexOf('://') + 3));
   if (/^[a-z][a-z\d+.-]*:\/\//i.test(text)) return { problem: 'expected a URL that starts with postgres://' };
-  return parseKeyValues(text);
+  return parseKeyValues(text, dialect);
 }
 
 /**
  * `key = value`, separated by white space. A value in single quotes may hold white space; a backslash takes the next
  * character as it is. As in PgBouncer, `''` in a quoted value is a single quote.
  */
-function parseKeyValues(text: string): ConnectionString {
+function parseKeyValues(text: string, dialect: Dialect): ConnectionString {
+  const escape = dialect === 'libpq' ? '\\' : '';
   const parameters: ConnectionParameter[] = [];
   let at = skipSpace(text, 0);
   while (at < text.length) {
@@ -36,8 +40,10 @@ function parseKeyValues(text: string): ConnectionString {
       return { problem: `expected key=value at character ${keyStart + 1} (a value with spaces needs single quotes)` };
     }
     const valueStart = skipSpace(text, at + 1);
-    const value = text[valueStart] === "'" ? readQuoted(text, valueStart) : readPlain(text, valueStart);
+    const value = text[valueStart] === "'" ? readQuoted(text, valueStart, escape) : readPlain(text, valueStart, escape);
     if (value === null) return { problem: `the quote at character ${valueStart + 1} is never closed` };
+    if (value.text === '' && dialect === 'pgbouncer')
+      return { problem: `expected a value at character ${valueStart + 1}` };
     parameters.push({ key, value: value.text });
     at = skipSpace(text, value.end);
   }
@@ -49,14 +55,14 @@ interface Value {
   readonly end: number;
 }
 
-function readQuoted(text: string, start: number): Value | null {
+function readQuoted(text: string, start: number, escape: string): Value | null {
   let value = '';
   let at = start + 1;
   while (at < text.length) {
     const character = text[at]!;
     const next = text[at + 1];
     if (character === "'" && next !== "'") return { text: value, end: at + 1 };
-    if (character === "'" || (character === '\\' && next !== undefined)) {
+    if (character === "'" || (character === escape && next !== undefined)) {
       value += next;
       at += 2;
     } else {
@@ -67,11 +73,11 @@ function readQuoted(text: string, start: number): Value | null {
   return null;
 }
 
-function readPlain(text: string, start: number): Value {
+function readPlain(text: string, start: number, escape: string): Value {
   let value = '';
   let at = start;
   while (at < text.length && !isSpace(text[at]!)) {
-    if (text[at] === '\\' && at + 1 < text.length) at++;
+    if (text[at] === escape && at + 1 < text.length) at++;
     value += text[at];
     at++;
   }

@@ -1,6 +1,6 @@
 /** Turns a JavaScript value into a tree, with paths for places. It knows nothing of what the keys mean. */
 import type { Place } from './config-error.ts';
-import type { MappingEntry, TreeNode } from './config-tree.ts';
+import { type MappingEntry, quote, type TreeNode } from './config-tree.ts';
 import type { ProblemList } from './problem-list.ts';
 
 /** A configuration needs five levels; more is a mistake or a cycle. */
@@ -69,6 +69,6 @@ function ownProperties(value: object): [string, unknown][] | null {
 }
 
 function appendKey(path: string, key: string): string {
-  if (!/^[\w*-]{1,64}$/.test(key)) return `${path}[${JSON.stringify(key.slice(0, 64))}]`;
+  if (!/^[\w*-]{1,64}$/.test(key)) return `${path}[${quote(key)}]`;
   return path === '' ? key : `${path}.${key}`;
 }

@@ -3,6 +3,7 @@
  * neither the setting's name nor where it stands.
  */
 import { resolve } from 'node:path';
+import { MAX_UNIX_PATH_BYTES, unixSocketPath } from '../base/unix-path.ts';
 import { describeNode, describeType, quote, type TreeNode } from './config-tree.ts';
 
 type Outcome<T> = { readonly value: T } | { readonly problem: string };
@@ -183,19 +184,29 @@ export const path: Kind<string> = {
   format: (value) => value,
 };
 
-/** A literal address or a host name, without a port. */
-export const address: Kind<string> = {
-  type: 'address',
-  values: 'address',
-  parse(node) {
-    const word = textOf(node)?.trim();
-    return word === undefined ? unexpected('a host name or an address', node) : hostProblemOr(word);
-  },
-  format: (value) => value,
-};
+/** A literal address or a host name, without a port; where it is allowed also the folder of a Unix socket. */
+function addressKind(values: string, unixFolders: 'allowed' | 'refused'): Kind<string> {
+  return {
+    type: 'address',
+    values,
+    parse(node) {
+      const word = textOf(node)?.trim();
+      return word === undefined ? unexpected('a host name or an address', node) : hostProblemOr(word, unixFolders);
+    },
+    format: (value) => value,
+  };
+}
 
-function hostProblemOr(written: string): Outcome<string> {
-  if (/^[/@]/.test(written)) return { problem: `Unix sockets are not supported yet (${quote(written)})` };
+export const address = addressKind('address', 'refused');
+export const addressOrFolder = addressKind('address, or folder of a Unix socket', 'allowed');
+
+function hostProblemOr(written: string, unixFolders: 'allowed' | 'refused'): Outcome<string> {
+  if (written.startsWith('/') && unixFolders === 'allowed') {
+    const problem = unixFolderProblem(written);
+    return problem === null ? { value: written } : { problem };
+  }
+  if (written.startsWith('/')) return { problem: `expected an address, found the path ${quote(written)}` };
+  if (written.startsWith('@')) return { problem: ABSTRACT_SOCKET };
   const word = written.startsWith('[') && written.endsWith(']') ? written.slice(1, -1) : written;
   // One colon would be a port's.
   const isIpv6 = /^[\da-f:.]+(?:%[\w.-]+)?$/i.test(word) && word.indexOf(':') !== word.lastIndexOf(':');
@@ -205,17 +216,38 @@ function hostProblemOr(written: string): Outcome<string> {
   return { problem: `expected a host name or an address, found ${quote(written)}${hint}` };
 }
 
-/** Addresses separated by commas, or a list of them; at least one, none of them twice. */
-function addressList(values: string, wildcard: 'allowed' | 'refused'): Kind<readonly string[]> {
+/** Node fills such a name with NULs to its full length, so that it is another one than libpq's [tried with psql]. */
+const ABSTRACT_SOCKET =
+  'abstract Unix sockets (names that begin with @) cannot be reached from Node as libpq reaches them';
+
+/** Why no Unix socket can be in this folder, or null. */
+function unixFolderProblem(folder: string): string | null {
+  if (folder.startsWith('@')) return ABSTRACT_SOCKET;
+  if (!folder.startsWith('/')) return `expected the absolute path of a folder, found ${quote(folder)}`;
+  if (/[\p{C},]/u.test(folder)) return `${quote(folder)} holds characters that a socket's folder cannot have`;
+  const isTooLong = Buffer.byteLength(unixSocketPath(folder, 65_535)) > MAX_UNIX_PATH_BYTES;
+  return isTooLong
+    ? `the path of the folder is too long: with the socket's name it passes ${MAX_UNIX_PATH_BYTES} bytes`
+    : null;
+}
+
+/** Addresses separated by commas, or a list of them; at least `least`, none of them twice. */
+function addressList(
+  values: string,
+  wildcard: 'allowed' | 'refused',
+  unixFolders: 'allowed' | 'refused',
+  least: 0 | 1,
+): Kind<readonly string[]> {
   return {
     type: 'list',
     values,
     parse(node) {
       const parts = node.kind === 'list' ? node.items.map(textOf) : (textOf(node)?.split(',') ?? [null]);
       const found = new Set<string>();
+      if (least === 0 && node.kind === 'scalar' && node.text === '') return { value: Object.freeze([]) };
       for (const part of parts) {
         if (part === null) return unexpected('host names or addresses', node);
-        const outcome = hostProblemOr(part.trim());
+        const outcome = hostProblemOr(part.trim(), unixFolders);
         if ('problem' in outcome) return outcome;
         if (found.has(outcome.value)) return { problem: `${quote(outcome.value)} is given twice` };
         found.add(outcome.value);
@@ -229,8 +261,39 @@ function addressList(values: string, wildcard: 'allowed' | 'refused'): Kind<read
   };
 }
 
-export const listenAddresses = addressList('addresses separated by commas, or *', 'allowed');
-export const hosts = addressList('host names or addresses, separated by commas', 'refused');
+export const listenAddresses = addressList('addresses separated by commas, or *', 'allowed', 'refused', 0);
+export const hosts = addressList(
+  'host names, addresses or folders of Unix sockets, separated by commas',
+  'refused',
+  'allowed',
+  1,
+);
+
+/** The folder in which a Unix socket is made; null, an empty text, for none. */
+export const unixFolder: Kind<string | null> = {
+  type: 'path',
+  values: 'absolute path of a folder',
+  parse(node) {
+    if (node.kind === 'scalar' && (node.value === null || node.text === '')) return { value: null };
+    const folder = textOf(node);
+    if (folder === null) return unexpected('the path of a folder', node);
+    const problem = unixFolderProblem(folder);
+    return problem === null ? { value: folder } : { problem };
+  },
+  format: (value) => value ?? '',
+};
+
+/** Permissions as in chmod, in octal whether it begins with a zero or not. */
+export const fileMode: Kind<number> = {
+  type: 'text',
+  values: 'octal number, 0000 to 0777',
+  parse(node) {
+    const text = textOf(node);
+    if (text === null || !/^0?[0-7]{3}$/.test(text)) return unexpected('an octal number such as 0777', node);
+    return { value: Number.parseInt(text, 8) };
+  },
+  format: (value) => `0${value.toString(8).padStart(3, '0')}`,
+};
 
 /** Names separated by commas, or a list of them; perhaps none. */
 export const nameList: Kind<readonly string[]> = {

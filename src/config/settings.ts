@@ -2,77 +2,81 @@
  * THE table: every setting with its name, key, kind, default, when a change applies, and a line of documentation. The
  * parser, the types, `pgbouncer.example.yaml` and `docs/configuration.md` are derived from it. It knows no file.
  */
+import { optionalSetting, setting, type ValuesOf } from './setting.ts';
 import {
   address,
+  addressOrFolder,
   boolean,
   choice,
   duration,
+  fileMode,
   hosts,
   integer,
-  type Kind,
   listenAddresses,
   nameList,
   optional,
   path,
   size,
   text,
+  unixFolder,
 } from './setting-kinds.ts';
-
-/** `reload`: a new value applies when the configuration is read again; `restart`: only when the process starts. */
-export type Applies = 'restart' | 'reload';
-
-export interface Setting<Key extends string = string, Value = unknown> {
-  /** PgBouncer's spelling, or ours in the same style: how files and people call it. */
-  readonly name: string;
-  /** How the code calls it: in camelCase, `Ms` and `Bytes` say the unit. */
-  readonly key: Key;
-  readonly kind: Kind<Value>;
-  readonly default: Value;
-  readonly applies: Applies;
-  readonly documentation: string;
-}
-
-/** What the settings of a table are read into. */
-export type ValuesOf<Table extends readonly Setting[]> = {
-  readonly [Entry in Table[number] as Entry['key']]: Entry['default'];
-};
-
-function setting<const Key extends string, Value>(
-  name: string,
-  key: Key,
-  kind: Kind<Value>,
-  defaultValue: NoInfer<Value>,
-  applies: Applies = 'reload',
-) {
-  return {
-    documented: (documentation: string): Setting<Key, Value> =>
-      Object.freeze({ name, key, kind, default: defaultValue, applies, documentation }),
-  };
-}
-
-/** A setting of a database or a user: null where it is not given. */
-function optionalSetting<const Key extends string, Value>(name: string, key: Key, kind: Kind<Value>) {
-  return setting<Key, Value | null>(name, key, optional(kind), null);
-}
+import { settingsWithoutEffect } from './settings-without-effect.ts';
+import { TLS_PROTOCOLS, tlsProtocols } from './tls-kinds.ts';
 
 const poolMode = choice(['session', 'transaction', 'statement']);
+const syslogFacility = choice([
+  'auth',
+  'authpriv',
+  'daemon',
+  'user',
+  'local0',
+  'local1',
+  'local2',
+  'local3',
+  'local4',
+  'local5',
+  'local6',
+  'local7',
+]);
 const balancing = choice(['round-robin', 'disable']);
+const sslMode = choice(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']);
+const SECURE_PROTOCOLS = Object.freeze(TLS_PROTOCOLS.slice(2));
 const count = integer(0);
 /** It goes into the startup packet for servers, which is bounded. */
 const parameterValue = text({ maxBytes: 255 });
 const SECOND = 1000;
 export const MAX_DATABASE_NAME_BYTES = 63;
 export const MAX_USER_NAME_BYTES = 127;
+/** Two bytes of a cancel key have room for it. */
+export const MAX_PEER_ID = 65_535;
 
 const listening = [
-  setting('listen_addr', 'listenAddr', listenAddresses, Object.freeze(['127.0.0.1']), 'restart').documented(
-    'Addresses or host names to listen on, separated by commas; `*` stands for all IPv4 and IPv6 addresses.',
-  ),
+  setting('listen_addr', 'listenAddr', listenAddresses, Object.freeze(['127.0.0.1']), 'restart')
+    .inIni(Object.freeze([]))
+    .documented(
+      'Addresses or host names to listen on, separated by commas; `*` stands for all IPv4 and IPv6 addresses.',
+    ),
   setting('listen_port', 'listenPort', integer(0, 65_535), 6432, 'restart').documented(
     'TCP port to listen on; 0 takes any free port.',
   ),
-  setting('listen_backlog', 'listenBacklog', integer(1, 65_535), 1024, 'restart').documented(
-    'Connections that the kernel keeps until they are accepted; it caps them at its own net.core.somaxconn.',
+  setting('listen_backlog', 'listenBacklog', integer(1, 65_535), 1024, 'restart')
+    .inIni(128)
+    .documented(
+      'Connections that the kernel keeps until they are accepted; it caps them at its own net.core.somaxconn.',
+    ),
+  setting('so_reuseport', 'soReuseport', boolean, false, 'restart').documented(
+    'Lets several processes listen on one port, among which the kernel spreads clients; needs Node.js 22.12.',
+  ),
+  setting('unix_socket_dir', 'unixSocketDir', unixFolder, null, 'restart')
+    .inIni('/tmp')
+    .documented(
+      'Folder in which a Unix socket is listened on as well, named as PostgreSQL names its own; empty means none.',
+    ),
+  setting('unix_socket_mode', 'unixSocketMode', fileMode, 0o777, 'restart').documented(
+    'Permissions of the Unix socket, in octal.',
+  ),
+  setting('unix_socket_group', 'unixSocketGroup', optional(text()), null, 'restart').documented(
+    'Group, by name or number, that the Unix socket gets.',
   ),
   setting('tcp_keepalive', 'tcpKeepalive', boolean, true).documented(
     'Turns on TCP keepalive, which finds connections whose other end has vanished.',
@@ -80,9 +84,9 @@ const listening = [
   setting('tcp_keepidle', 'tcpKeepidleMs', duration(), 0).documented(
     'Seconds of silence before the first keepalive probe; 0 leaves it to the operating system.',
   ),
-  setting('max_packet_size', 'maxPacketSizeBytes', size(1024, 0x3fffffff), 0x3fffffff).documented(
-    'The largest protocol message, in bytes, that is passed on; who sends a larger one is disconnected.',
-  ),
+  setting('max_packet_size', 'maxPacketSizeBytes', size(1024, 0x7fffffff), 0x3fffffff)
+    .inIni(0x7fffffff)
+    .documented('The largest protocol message, in bytes, that is passed on; who sends a larger one is disconnected.'),
 ] as const;
 
 const pools = [
@@ -152,10 +156,16 @@ const authentication = [
   setting(
     'auth_type',
     'authType',
-    choice(['any', 'trust', 'plain', 'md5', 'scram-sha-256'], ['cert', 'hba', 'ldap', 'pam']),
+    choice(['any', 'trust', 'plain', 'md5', 'scram-sha-256', 'cert', 'hba'], ['ldap', 'pam']),
     'md5',
   ).documented(
     'How clients prove who they are; `md5` uses SCRAM for a user whose secret is a SCRAM one, `any` asks for nothing.',
+  ),
+  setting('auth_hba_file', 'authHbaFile', optional(path), null).documented(
+    'With `auth_type` hba: file in the form of pg_hba.conf that says who may come from where, and proves it how.',
+  ),
+  setting('auth_ident_file', 'authIdentFile', optional(path), null).documented(
+    'With `auth_type` hba: file in the form of pg_ident.conf, for the option `map=` of the methods cert and peer.',
   ),
   setting('auth_file', 'authFile', optional(path), null).documented(
     'File of users and their secrets, a line `"user" "secret"` each; relative to the folder of this file.',
@@ -163,8 +173,50 @@ const authentication = [
   setting('scram_iterations', 'scramIterations', integer(1, 100_000), 4096).documented(
     'Iterations of the SCRAM secrets that are made from plain passwords; more cost more time at each login.',
   ),
+  setting('auth_failure_delay', 'authFailureDelayMs', duration(), SECOND).documented(
+    'Seconds that a refused login waits for its answer, from the sixth one of its address in a minute on; 0 is none.',
+  ),
+  setting('auth_failure_limit', 'authFailureLimit', count, 0).documented(
+    'Failed logins of one address in a minute after which it is refused until the minute is over; 0 means no limit.',
+  ),
+  setting('admin_users', 'adminUsers', nameList, Object.freeze([])).documented(
+    'Users who may run every command of the console (the database `pgbouncer`).',
+  ),
+  setting('stats_users', 'statsUsers', nameList, Object.freeze([])).documented(
+    'Users who may ask the console with SHOW (all but SHOW FDS), and nothing else.',
+  ),
   setting('login_notify_message', 'loginNotifyMessage', text(), '').documented(
     'Text of a notice that each client gets after its login; empty sends none.',
+  ),
+] as const;
+
+const clientTls = [
+  setting('client_tls_sslmode', 'clientTlsSslmode', sslMode, 'disable').documented(
+    'Whether clients may (`allow`, `prefer`) or must use TLS, and with the last two show a valid certificate.',
+  ),
+  setting('client_tls_key_file', 'clientTlsKeyFile', optional(path), null).documented(
+    'Private key of client_tls_cert_file, in PEM and without a passphrase.',
+  ),
+  setting('client_tls_cert_file', 'clientTlsCertFile', optional(path), null).documented(
+    'Certificate that clients are shown, in PEM, followed by those between it and its root.',
+  ),
+  setting('client_tls_ca_file', 'clientTlsCaFile', optional(path), null).documented(
+    'Root certificates for those of clients; where it is set, clients are asked for theirs.',
+  ),
+  setting('client_tls_protocols', 'clientTlsProtocols', tlsProtocols, SECURE_PROTOCOLS).documented(
+    'Versions of TLS that clients may use.',
+  ),
+  setting('client_tls_ciphers', 'clientTlsCiphers', text(), 'default').documented(
+    "Ciphers for clients up to TLS 1.2: OpenSSL's list, or `default`, `all`.",
+  ),
+  setting('client_tls13_ciphers', 'clientTls13Ciphers', text(), '').documented(
+    'Ciphers for clients with TLS 1.3, separated by colons; empty takes those that client_tls_ciphers names, or all.',
+  ),
+  setting('client_tls_ecdhcurve', 'clientTlsEcdhcurve', text(), 'auto').documented(
+    "Curves for clients' key exchange, separated by colons; `auto` leaves it to OpenSSL, `none` is for TLS 1.2 only.",
+  ),
+  setting('client_tls_dheparams', 'clientTlsDheparams', choice(['auto', 'none'], ['legacy']), 'auto').documented(
+    'Size of the parameters of DHE key exchange, as the key asks for it, or `none` for no DHE.',
   ),
 ] as const;
 
@@ -217,12 +269,16 @@ const servers = [
   setting('server_reset_query', 'serverResetQuery', text(), 'DISCARD ALL').documented(
     'Query that cleans a server connection in session mode before another client gets it; empty sends none.',
   ),
-  setting('server_dirty_policy', 'serverDirtyPolicy', choice(['reset', 'keep', 'error']), 'reset').documented(
-    'What happens to session state left behind where servers are shared: undone, kept for anybody, or refused.',
-  ),
-  setting('session_startup', 'sessionStartup', choice(['own', 'set']), 'own').documented(
-    'In session mode servers are opened with the startup parameters of their client, or these are set afterwards.',
-  ),
+  setting('server_dirty_policy', 'serverDirtyPolicy', choice(['reset', 'keep', 'error']), 'reset')
+    .inIni('keep')
+    .documented(
+      'What happens to session state left behind where servers are shared: undone, kept for anybody, or refused.',
+    ),
+  setting('session_startup', 'sessionStartup', choice(['own', 'set']), 'own')
+    .inIni('set')
+    .documented(
+      'In session mode servers are opened with the startup parameters of their client, or these are set afterwards.',
+    ),
   setting('session_attach', 'sessionAttach', choice(['first_query', 'login']), 'first_query').documented(
     'When a client in session mode gets its server: for its first query, or before its login ends.',
   ),
@@ -250,6 +306,14 @@ const servers = [
   setting('server_login_concurrency', 'serverLoginConcurrency', integer(1), 4).documented(
     'Logins to one PostgreSQL that may be in progress at a time.',
   ),
+  setting(
+    'server_channel_binding',
+    'serverChannelBinding',
+    choice(['disable', 'prefer', 'require']),
+    'prefer',
+  ).documented(
+    'Whether SCRAM logins to servers are bound to their TLS connection: never, where the server offers it, or no login else.',
+  ),
   setting('server_fast_close', 'serverFastClose', boolean, false).documented(
     'Closes outdated server connections in session mode after the transaction, and their clients with them.',
   ),
@@ -258,6 +322,38 @@ const servers = [
   ),
   setting('server_close_timeout', 'serverCloseTimeoutMs', duration(), 5 * SECOND).documented(
     'Seconds that a server may take to end a connection that is being closed before it is cut; 0 cuts it at once.',
+  ),
+] as const;
+
+const serverTls = [
+  setting('server_tls_sslmode', 'serverTlsSslmode', sslMode, 'prefer').documented(
+    'Whether server connections use TLS, and what of its certificate is checked: the sslmode of libpq.',
+  ),
+  setting(
+    'server_tls_sslnegotiation',
+    'serverTlsSslnegotiation',
+    choice(['postgres', 'direct']),
+    'postgres',
+  ).documented(
+    'Whether TLS is asked for or begun at once (`direct`: PostgreSQL 17, and server_tls_sslmode `require` or more).',
+  ),
+  setting('server_tls_ca_file', 'serverTlsCaFile', optional(path), null).documented(
+    'Root certificates for those of servers, in PEM; not set means those that come with Node, for verify-full only.',
+  ),
+  setting('server_tls_key_file', 'serverTlsKeyFile', optional(path), null).documented(
+    'Private key of server_tls_cert_file, in PEM and without a passphrase.',
+  ),
+  setting('server_tls_cert_file', 'serverTlsCertFile', optional(path), null).documented(
+    'Certificate that servers are shown, in PEM; not set shows none.',
+  ),
+  setting('server_tls_protocols', 'serverTlsProtocols', tlsProtocols, SECURE_PROTOCOLS).documented(
+    'Versions of TLS that may be used with servers.',
+  ),
+  setting('server_tls_ciphers', 'serverTlsCiphers', text(), 'default').documented(
+    "Ciphers for servers up to TLS 1.2: OpenSSL's list, or `default`, `all`.",
+  ),
+  setting('server_tls13_ciphers', 'serverTls13Ciphers', text(), '').documented(
+    'Ciphers for servers with TLS 1.3, separated by colons; empty takes those that server_tls_ciphers names, or all.',
   ),
 ] as const;
 
@@ -283,8 +379,23 @@ const operation = [
   setting('log_level', 'logLevel', choice(['debug', 'info', 'warn', 'error']), 'info').documented(
     'The least serious lines that are logged.',
   ),
-  setting('log_format', 'logFormat', choice(['json', 'text']), 'json').documented(
-    'Form of a line in the log: a JSON object, or text as PgBouncer writes it.',
+  setting('log_format', 'logFormat', choice(['json', 'text']), 'json')
+    .inIni('text')
+    .documented('Form of a line in the log: a JSON object, or text as PgBouncer writes it.'),
+  setting('verbose', 'verbose', count, 0).documented(
+    'PgBouncer’s way to log more: from 1 on log_level is debug, 0 leaves it as it is; the option -v adds 1.',
+  ),
+  setting('logfile', 'logfile', optional(path), null).documented(
+    'File that the log is written to instead of standard output; a reload opens it again.',
+  ),
+  setting('syslog', 'syslog', boolean, false).documented(
+    'Writes the log to the system’s log as well, by the program `logger`.',
+  ),
+  setting('syslog_ident', 'syslogIdent', text({ maxBytes: 255 }), 'tsbouncer')
+    .inIni('pgbouncer')
+    .documented('Name under which lines stand in the system’s log.'),
+  setting('syslog_facility', 'syslogFacility', syslogFacility, 'daemon').documented(
+    'Part of the system’s log in which lines stand.',
   ),
   setting('log_connections', 'logConnections', boolean, true).documented('Logs each login.'),
   setting('log_disconnections', 'logDisconnections', boolean, true).documented(
@@ -303,9 +414,23 @@ const operation = [
   setting('http_port', 'httpPort', integer(0, 65_535), 0, 'restart').documented(
     'TCP port on which metrics and health checks are served; 0 serves none.',
   ),
-  setting('shutdown_timeout', 'shutdownTimeoutMs', duration(), 0).documented(
-    'Seconds that a shutdown waits for clients before it disconnects them; 0 means no limit.',
+  setting('pidfile', 'pidfile', optional(path), null, 'restart').documented(
+    'File that holds the process id while the pooler runs; a second one does not start.',
   ),
+  setting('suspend_timeout', 'suspendTimeoutMs', duration(), 10 * SECOND).documented(
+    'Seconds after which SUSPEND disconnects whoever does not take what was sent to it; 0 waits without a limit.',
+  ),
+  setting('user', 'user', optional(text()), null, 'restart').documented(
+    'System user that the process becomes when it listens, if root has started it.',
+  ),
+  setting('reload_on_change', 'reloadOnChange', boolean, false).documented(
+    'Reloads when the configuration file, or auth_file, is another one and has been so for a moment.',
+  ),
+  setting('shutdown_timeout', 'shutdownTimeoutMs', duration(), 25 * SECOND)
+    .inIni(0)
+    .documented(
+      'Seconds that SIGTERM gives transactions to end, in which idle clients are sent away; 0 waits for all clients to leave.',
+    ),
   setting('shutdown_delay', 'shutdownDelayMs', duration(), 0).documented(
     'Seconds after SIGTERM in which clients are still let in, while /readyz already says no; 0 means none.',
   ),
@@ -317,11 +442,14 @@ export const settingGroups = [
   { title: 'Pools', settings: pools },
   { title: 'Limits', settings: limits },
   { title: 'Authentication', settings: authentication },
+  { title: 'TLS with clients', settings: clientTls },
   { title: 'Clients and queries', settings: clients },
   { title: 'Session parameters', settings: parameters },
   { title: 'Server connections', settings: servers },
+  { title: 'TLS with servers', settings: serverTls },
   { title: 'Hosts and names', settings: names },
   { title: 'Logs, metrics, shutdown', settings: operation },
+  { title: 'Accepted without effect', settings: settingsWithoutEffect },
 ] as const;
 
 const settings = settingGroups.flatMap((group): readonly GlobalSetting[] => group.settings);
@@ -329,13 +457,16 @@ const settings = settingGroups.flatMap((group): readonly GlobalSetting[] => grou
 type GlobalSetting = (typeof settingGroups)[number]['settings'][number];
 export type Settings = ValuesOf<readonly GlobalSetting[]>;
 export type PoolMode = Settings['poolMode'];
+export type SslMode = Settings['clientTlsSslmode'];
 export type LoadBalanceHosts = Settings['loadBalanceHosts'];
 
 /** Each entry of the section `databases:`. */
 export const databaseSettings = [
-  setting('host', 'hosts', hosts, Object.freeze(['127.0.0.1'])).documented(
-    'Host names or addresses of the PostgreSQL server, separated by commas.',
-  ),
+  setting('host', 'hosts', hosts, Object.freeze(['127.0.0.1']))
+    .inIni(Object.freeze([]))
+    .documented(
+      'Host names or addresses of the PostgreSQL server, or the folder of its Unix socket, separated by commas.',
+    ),
   setting('port', 'port', integer(1, 65_535), 5432).documented('TCP port of the PostgreSQL server.'),
   optionalSetting('dbname', 'dbname', text({ maxBytes: MAX_DATABASE_NAME_BYTES })).documented(
     'Name of the database on the server; not set means the name that the client asks for.',
@@ -392,6 +523,9 @@ export const databaseSettings = [
 
 /** Each entry of the section `users:`. What a user has set wins over the database, which wins over `pgbouncer:`. */
 export const userSettings = [
+  optionalSetting('password', 'password', text({ secret: true })).documented(
+    'Password or secret of this user, which wins over the one in auth_file; not set means that one.',
+  ),
   optionalSetting('pool_mode', 'poolMode', poolMode).documented('pool_mode of this user.'),
   optionalSetting('pool_size', 'poolSize', count).documented('default_pool_size of this user; 0 means no limit.'),
   optionalSetting('reserve_pool_size', 'reservePoolSize', count).documented(
@@ -420,8 +554,22 @@ export const userSettings = [
   ),
 ] as const;
 
-/** The three sections of a configuration and the settings that may stand in each (or in each of its entries). */
-export const sections = { pgbouncer: settings, databases: databaseSettings, users: userSettings } as const;
+/** Each entry of the section `peers:`, whose key is the `peer_id` of another pooler of the same group. */
+export const peerSettings = [
+  optionalSetting('host', 'host', addressOrFolder).documented('Address of the peer; it must be given.'),
+  setting('port', 'port', integer(1, 65_535), 6432).documented('TCP port of the peer.'),
+  optionalSetting('pool_size', 'poolSize', count).documented(
+    'Cancel requests that may be on their way to this peer at a time; not set means default_pool_size.',
+  ),
+] as const;
+
+/** The sections of a configuration and the settings that may stand in each (or in each of its entries). */
+export const sections = {
+  pgbouncer: settings,
+  databases: databaseSettings,
+  users: userSettings,
+  peers: peerSettings,
+} as const;
 export type SectionName = keyof typeof sections;
 /** Other spellings that PgBouncer's users know. */
 export const aliases: ReadonlyMap<string, string> = new Map([['reserve_pool', 'reserve_pool_size']]);

@@ -1,5 +1,5 @@
 /**
- * A TCP socket without TLS, as fast as Node can be made to move bytes: it reads into memory that is given and writes to
+ * A TCP or Unix socket without TLS, as fast as Node can be made to move bytes: it reads into memory that is given and writes to
  * the handle directly. It knows nothing of messages.
  */
 import {
@@ -174,13 +174,24 @@ export class PlainTransport implements Transport, HandleOwner {
     }
     this.#closed = true;
     this.#handle = null;
-    if (handle.reset(() => this.#gone(handle)) !== 0) handle.close(() => this.#gone(handle));
+    if (handle.reset?.(() => this.#gone(handle)) !== 0) handle.close(() => this.#gone(handle));
   }
 
   /** The close follows in a later turn: no handler is entered from within an operation. */
   #fail(error: Error): void {
     this.#error ??= error;
     this.destroy();
+  }
+
+  /** Gives the handle away: this transport is over, and says nothing more. Null if it has closed, or not connected yet. */
+  detach(): SocketHandle | null {
+    const handle = this.#handle;
+    if (handle === null) return null;
+    handle.readStop();
+    handle.owner = undefined;
+    this.#handle = null;
+    this.#closed = true;
+    return handle;
   }
 
   onRead(bytes: number): Uint8Array | undefined {
@@ -229,7 +240,7 @@ export class PlainTransport implements Transport, HandleOwner {
 
   get #localEndpoint(): Endpoint {
     const endpoint: Endpoint = {};
-    this.#handle?.getsockname(endpoint);
+    this.#handle?.getsockname?.(endpoint);
     return endpoint;
   }
 }

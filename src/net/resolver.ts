@@ -8,6 +8,7 @@
 import { isIP } from 'node:net';
 import type { DnsError, Environment, Timer } from '../base/environment.ts';
 import type { Logger } from '../base/logger.ts';
+import { isUnixFolder } from '../base/unix-path.ts';
 import { DnsLookup } from './dns-lookup.ts';
 import { LibcLookup } from './libc-lookup.ts';
 import { asDnsError, type NameAnswer, type NameSource } from './name-source.ts';
@@ -98,6 +99,16 @@ export class Resolver {
   /** Names that are remembered. */
   get nameCount(): number {
     return this.#entries.size;
+  }
+
+  /** What is remembered of each name: addresses (none if there is no such name), and for how many ms they hold. */
+  get hosts(): readonly { readonly name: string; readonly ttlMs: number; readonly addresses: readonly string[] }[] {
+    const nowMs = this.#environment.now();
+    return [...this.#entries.values()].map(({ name, result, expiresAt }) => ({
+      name,
+      ttlMs: Math.max(0, expiresAt - nowMs),
+      addresses: result !== null && 'addresses' in result ? result.addresses : [],
+    }));
   }
 
   /** Names that are being looked up. */
@@ -312,10 +323,10 @@ function newEntry(name: string): Entry {
   };
 }
 
-/** `host` itself if it is an IPv4 or IPv6 address, without the brackets in which a URL has it; null for a name. */
+/** `host` itself if it is an address or a Unix socket's folder, without the brackets in which a URL has one; null for a name. */
 function literalAddress(host: string): string | null {
   const bare = host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;
-  return isIP(bare) === 0 ? null : bare;
+  return isIP(bare) === 0 && !isUnixFolder(bare) ? null : bare;
 }
 
 function sameSet(one: readonly string[], other: readonly string[]): boolean {

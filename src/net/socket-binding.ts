@@ -1,13 +1,13 @@
 /**
  * Node's sockets and streams cost more than the system calls inside them when a message is sixty bytes long or a
- * connection lives for a millisecond. This file is the way around them: libuv's handle of a TCP socket, used directly.
+ * connection lives for a millisecond. This file is the way around them: libuv's handle of a socket, used directly.
  *
  * It rests on names inside Node that are the same from Node 20 to 26. Where one is missing there is no binding, and
  * `StreamTransport` serves instead, in public API only; both run the same tests (`docs/decisions/0002-direct-handles.md`).
  */
 import { getSystemErrorName } from 'node:util';
 
-/** libuv's wrapper of a TCP socket. Results are 0 or a negative errno. */
+/** libuv's wrapper of a socket. Results are 0 or a negative errno. What is optional TCP sockets have and Unix ones do not. */
 export interface SocketHandle {
   /** Called for each read; `SocketBinding.lastRead` says what came. Returns the memory for the next read, if it changes. */
   onread: (this: SocketHandle) => Uint8Array | undefined;
@@ -21,11 +21,11 @@ export interface SocketHandle {
   /** 1: nothing had to be waited for. */
   shutdown(request: ShutdownRequest): number;
   close(callback: () => void): void;
-  reset(callback: () => void): number;
-  setNoDelay(enable: boolean): void;
-  setKeepAlive(enable: boolean, delaySeconds: number): void;
-  getpeername(out: Endpoint): number;
-  getsockname(out: Endpoint): number;
+  reset?(callback: () => void): number;
+  setNoDelay?(enable: boolean): void;
+  setKeepAlive?(enable: boolean, delaySeconds: number): void;
+  getpeername?(out: Endpoint): number;
+  getsockname?(out: Endpoint): number;
 }
 
 export interface Endpoint {

@@ -1,10 +1,11 @@
 /**
- * Makes transports out of TCP sockets, accepted and dialed ones: direct ones where this Node lets us at the handle, else
+ * Makes transports out of sockets, accepted and dialed ones: direct ones where this Node lets us at the handle, else
  * by its streams.
  */
 import { connect, type NetConnectOpts, Socket } from 'node:net';
 import type { SocketAddress } from '../base/environment.ts';
-import type { Transport, TransportHandler } from '../base/transport.ts';
+import { type Transport, type TransportHandler, UNIX_ADDRESS } from '../base/transport.ts';
+import { isUnixFolder, unixSocketPath } from '../base/unix-path.ts';
 import { PlainTransport, type PlainTransportOptions } from './plain-transport.ts';
 import { ReadBuffer } from './read-buffer.ts';
 import { type Endpoint, SocketBinding, type SocketHandle } from './socket-binding.ts';
@@ -25,7 +26,7 @@ export interface SocketFactoryOptions {
 const STREAM_HIGH_WATER_MARK = 1;
 
 export class SocketFactory {
-  readonly #options: SocketFactoryOptions;
+  #options: SocketFactoryOptions;
   readonly #binding: SocketBinding | null;
   /** All plain clients share one: they read into one memory, whose bytes are copied or gone when the callback returns. */
   readonly #clientOptions: PlainTransportOptions | null;
@@ -36,13 +37,20 @@ export class SocketFactory {
     this.#clientOptions = this.#binding === null ? null : this.#plain(this.#binding);
   }
 
-  accept(handle: SocketHandle, handler: TransportHandler): Transport {
+  /** What a reload can change, for sockets that are made from now on. */
+  configure(options: Pick<SocketFactoryOptions, 'keepAlive' | 'keepAliveDelayMs'>): void {
+    this.#options = { ...this.#options, ...options };
+  }
+
+  /** `unixPort`: the port in the name of the Unix socket that it came by, for the log; null if it came by TCP. */
+  accept(handle: SocketHandle, handler: TransportHandler, unixPort: number | null = null): Transport {
     const { keepAlive, keepAliveDelayMs } = this.#options;
     const peer: Endpoint = {};
-    handle.getpeername(peer);
-    handle.setNoDelay(true);
-    if (keepAlive) handle.setKeepAlive(true, Math.round(keepAliveDelayMs / 1000));
-    const remote = { host: peer.address ?? '', port: peer.port ?? 0 };
+    handle.getpeername?.(peer);
+    handle.setNoDelay?.(true);
+    if (keepAlive) handle.setKeepAlive?.(true, Math.round(keepAliveDelayMs / 1000));
+    const remote =
+      unixPort === null ? { host: peer.address ?? '', port: peer.port ?? 0 } : { host: UNIX_ADDRESS, port: unixPort };
     if (this.#clientOptions === null) {
       // `handle` is an option of the constructor that Node's types leave out: it must not stand in the call itself.
       const options = { handle, allowHalfOpen: true, highWaterMark: STREAM_HIGH_WATER_MARK };
@@ -55,16 +63,16 @@ export class SocketFactory {
 
   dial(address: SocketAddress, handler: TransportHandler): Transport {
     const { keepAlive, keepAliveDelayMs } = this.#options;
+    const { host, port } = address;
     const options = {
-      host: address.host,
-      port: address.port,
+      ...(isUnixFolder(host) ? { path: unixSocketPath(host, port) } : { host, port }),
       noDelay: true,
       keepAlive,
       keepAliveInitialDelay: keepAliveDelayMs,
       allowHalfOpen: true,
       highWaterMark: STREAM_HIGH_WATER_MARK,
-    } as NetConnectOpts;
-    const socket = connect(options);
+    };
+    const socket = connect(options as NetConnectOpts);
     if (this.#binding === null) return new StreamTransport(socket, handler, address);
     const transport = new PlainTransport(this.#plain(this.#binding), handler, address);
     // Node connects; when the connection stands, its socket is left behind and the handle is ours.

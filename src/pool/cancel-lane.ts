@@ -23,11 +23,17 @@ export class CancelLane {
   readonly #environment: Environment;
   readonly #underWay = new Map<CancelRequest, ServerConnection>();
   readonly #queue: Order[] = [];
-  #limit: number;
+  #limit = DEFAULT_LANE;
 
   constructor(environment: Environment, limit: number) {
     this.#environment = environment;
+    this.configure(limit);
+  }
+
+  /** `limit`: the size of the pool. */
+  configure(limit: number): void {
     this.#limit = limit > 0 ? limit : DEFAULT_LANE;
+    this.#advance();
   }
 
   get active(): number {
@@ -78,7 +84,8 @@ export class CancelLane {
   }
 
   #send({ server, isWanted }: Order): void {
-    const request = new CancelRequest(this.#environment, server.address, server.cancelKey!, {
+    const target = { address: server.address, key: server.cancelKey!, tls: server.cancelTls };
+    const request = new CancelRequest(this.#environment, target, {
       isCancelWanted: isWanted,
       onCancelSent: () => {
         server.cancelsInFlight++;

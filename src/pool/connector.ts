@@ -3,6 +3,7 @@
  * that went. How many are needed, and what becomes of one that has logged in, is its owner's business.
  */
 import type { Environment, SocketAddress } from '../base/environment.ts';
+import type { ServerSecurity } from '../net/server-security.ts';
 import { NEWEST_MINOR, OLDEST_MINOR } from '../protocol/protocol-version.ts';
 import type { Budget, Claimant, Lease } from '../server/lease.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
@@ -10,7 +11,7 @@ import type { ServerFailure } from '../server/server-holder.ts';
 import { type AttemptListener, ConnectAttempt } from './connect-attempt.ts';
 import type { HostFinder } from './host-finder.ts';
 import type { GateVisitor, LoginGate } from './login-gate.ts';
-import type { ServerHealth } from './server-health.ts';
+import { failureWords, type ServerHealth } from './server-health.ts';
 import type { ServerPlace } from './server-opener.ts';
 
 export interface ConnectorOptions {
@@ -19,9 +20,13 @@ export interface ConnectorOptions {
   readonly gate: LoginGate;
   readonly finder: HostFinder;
   readonly health: ServerHealth;
+  readonly security: ServerSecurity;
   readonly owner: ConnectorOwner;
   readonly demand: ConnectorDemand;
 }
+
+/** What pg_hba.conf says of a connection that should have TLS, or should not: "no pg_hba.conf entry". */
+const NOT_ALLOWED_SO = '28000';
 
 /** How many connections are wanted. */
 export interface ConnectorDemand {
@@ -54,10 +59,12 @@ export class Connector implements AttemptListener, GateVisitor {
   readonly #atGate: Lease[] = [];
   /** Hosts that log us in with the oldest protocol version, and refuse the newest instead of negotiating it. */
   readonly #oldHosts = new Set<string>();
+  #gate: LoginGate;
   #stopped = false;
 
   constructor(options: ConnectorOptions) {
     this.#options = options;
+    this.#gate = options.gate;
   }
 
   /** Connections that are on their way, whatever they are waiting for. */
@@ -100,17 +107,25 @@ export class Connector implements AttemptListener, GateVisitor {
     this.#options.health.succeeded();
     const attempt = this.#forget(server);
     if (attempt === undefined) return;
-    if (attempt.isRetry) this.#oldHosts.add(server.address.host);
+    if (attempt.asksForOldProtocol) this.#oldHosts.add(server.address.host);
     this.#end(attempt);
+  }
+
+  /** Whether no other try follows if `server` has failed so. */
+  isFinal(server: ServerConnection, failure: ServerFailure): boolean {
+    const attempt = this.#attemptOf.get(server);
+    if (attempt === undefined || this.#stopped) return true;
+    if (failure.kind !== 'refused' && failure.kind !== 'impossible') return false;
+    return !this.#mayBeTls(attempt, server, failure);
   }
 
   /** `server` will not log in. Returns whether that is final: if not, there is another try when it has closed. */
   failed(server: ServerConnection, failure: ServerFailure): boolean {
     const attempt = this.#attemptOf.get(server);
-    const isFinal = failure.kind === 'refused' || failure.kind === 'impossible';
-    if (attempt !== undefined && !isFinal && !this.#stopped) {
-      attempt.reason = failure.reason;
-      if (failure.kind === 'version-refused') attempt.retry(server.address);
+    if (attempt !== undefined && !this.isFinal(server, failure)) {
+      if (this.#mayBeTls(attempt, server, failure)) attempt.retry(server.address, 'other-tls');
+      else if (failure.kind === 'version-refused') attempt.retry(server.address, 'old-protocol');
+      attempt.reason = failureWords(failure);
       return false;
     }
     this.#forget(server);
@@ -151,6 +166,30 @@ export class Connector implements AttemptListener, GateVisitor {
     }
   }
 
+  /**
+   * What is on its way is given up, for it goes to the wrong place; `grow` starts anew, at `gate`. Returns the
+   * connections that are being opened: their owner closes them, and hears nothing of them here.
+   */
+  restart(gate: LoginGate): readonly ServerConnection[] {
+    const servers = [...this.#attemptOf.keys()];
+    const opened = new Set(this.#attemptOf.values());
+    const attempts = [...this.#attempts];
+    const leases = this.#atGate.splice(0);
+    const left = this.#gate;
+    // All of it is forgotten first: a lease that is released may come back at once, for another attempt.
+    this.#attemptOf.clear();
+    this.#attempts.clear();
+    this.#oldHosts.clear();
+    this.#gate = gate;
+    for (const attempt of attempts) {
+      attempt.stop();
+      left.leave();
+      if (!opened.has(attempt)) leases.push(attempt.lease);
+    }
+    for (const lease of leases) lease.release();
+    return servers;
+  }
+
   /** Gives up what is on its way; connections that are open already are the pool's to close. */
   stop(): void {
     this.#stopped = true;
@@ -170,8 +209,15 @@ export class Connector implements AttemptListener, GateVisitor {
   }
 
   onAddress(attempt: ConnectAttempt, address: SocketAddress, hostName: string): void {
-    const protocolMinor = attempt.isRetry || this.#oldHosts.has(address.host) ? OLDEST_MINOR : NEWEST_MINOR;
-    const server = this.#options.owner.open({ address, hostName, lease: attempt.lease, protocolMinor });
+    const isOld = attempt.asksForOldProtocol || this.#oldHosts.has(address.host);
+    const server = this.#options.owner.open({
+      address,
+      hostName,
+      lease: attempt.lease,
+      protocolMinor: isOld ? OLDEST_MINOR : NEWEST_MINOR,
+      // As in libpq, what does not leave the machine is not secured, whatever the settings say.
+      tls: this.#options.security.plan(hostName, attempt.tlsAttempt),
+    });
     if (server !== null) {
       this.#attemptOf.set(server, attempt);
       return;
@@ -193,16 +239,26 @@ export class Connector implements AttemptListener, GateVisitor {
 
   /** Uses `lease`, or gives it back if nobody needs it any more. */
   #connect(lease: Lease): void {
-    const { gate, finder } = this.#options;
-    if (this.#stopped || !this.#isMissing) {
+    const { finder, demand } = this.#options;
+    // A reload may have made the pool smaller since the lease was asked for.
+    if (this.#stopped || !this.#isMissing || demand.room() <= 0) {
       lease.release();
-    } else if (!gate.enter(this)) {
+    } else if (!this.#gate.enter(this)) {
       this.#atGate.push(lease);
     } else {
       const attempt = new ConnectAttempt(lease, finder, this);
       this.#attempts.add(attempt);
       attempt.next();
     }
+  }
+
+  /** As in libpq: with `prefer` what fails with TLS may do without, and with `allow` the other way round. */
+  #mayBeTls(attempt: ConnectAttempt, server: ServerConnection, failure: ServerFailure): boolean {
+    if (attempt.tlsAttempt === 'second') return false;
+    const isSecond = this.#options.security.plan(server.hostName, 'second') !== null;
+    if (failure.kind === 'not-secured') return !isSecond;
+    const isAllowedSo = failure.kind !== 'refused' || failure.fields.sqlstate !== NOT_ALLOWED_SO;
+    return !isAllowedSo && (server.wire.security !== null) !== isSecond;
   }
 
   #forget(server: ServerConnection): ConnectAttempt | undefined {
@@ -213,6 +269,6 @@ export class Connector implements AttemptListener, GateVisitor {
 
   #end(attempt: ConnectAttempt): void {
     attempt.stop();
-    if (this.#attempts.delete(attempt)) this.#options.gate.leave();
+    if (this.#attempts.delete(attempt)) this.#gate.leave();
   }
 }

@@ -7,6 +7,7 @@ import type { ClientCloseReason } from '../base/close-reason.ts';
 import type { Environment } from '../base/environment.ts';
 import type { ErrorReport } from '../base/errors.ts';
 import { LinkedList } from '../base/linked-list.ts';
+import type { ServerSecurity } from '../net/server-security.ts';
 import type { Budget, BudgetScope, Lease } from '../server/lease.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerFailure } from '../server/server-holder.ts';
@@ -23,6 +24,7 @@ export interface DedicatedServersOptions {
   readonly budget: Budget;
   readonly gate: LoginGate;
   readonly finder: HostFinder;
+  readonly security: ServerSecurity;
   readonly pool: DedicatedServersOwner;
 }
 
@@ -34,15 +36,16 @@ export interface DedicatedServersOwner {
   readonly waiting: LinkedList<Waiter>;
   /** How many more connections the pool's size allows, and by how many that grows when those on their way out have gone. */
   readonly demand: { room(): number; readonly slotsComing: number };
+  /** Nothing is opened for anybody. */
+  readonly isPaused: boolean;
   /** See `Claimant`. */
   reclaim(count: number): number;
-  open(place: ServerPlace, startup: ReadonlyMap<string, string>): ServerConnection;
+  open(place: ServerPlace, startup: ReadonlyMap<string, string>): ServerConnection | null;
 }
 
 export class DedicatedServers implements ConnectorOwner, ConnectorDemand {
   /** Those without a server that has logged in. */
   readonly waiting = new LinkedList<DedicatedWaiter>();
-  readonly scopes: readonly BudgetScope[];
   readonly #environment: Environment;
   readonly #pool: DedicatedServersOwner;
   readonly #connector: Connector;
@@ -52,9 +55,12 @@ export class DedicatedServers implements ConnectorOwner, ConnectorDemand {
   constructor({ pool, ...options }: DedicatedServersOptions) {
     this.#environment = options.environment;
     this.#pool = pool;
-    this.scopes = pool.scopes;
     // A health that never hears of a failure: each login is tried for its own sake.
     this.#connector = new Connector({ ...options, health: new ServerHealth(), owner: this, demand: this });
+  }
+
+  get scopes(): readonly BudgetScope[] {
+    return this.#pool.scopes;
   }
 
   /** See `Connector`. */
@@ -127,9 +133,9 @@ export class DedicatedServers implements ConnectorOwner, ConnectorDemand {
     waiter.onServer(server);
   }
 
-  /** See `Connector.failed`. Who could not reach a server goes on to the next address, or hears it in `onUnreachable`. */
+  /** See `Connector.failed`. Who can try again does so, at this address or the next, or hears of it in `onUnreachable`. */
   failed(server: ServerConnection, failure: ServerFailure): void {
-    const waiter = failure.kind === 'unreachable' ? null : (this.#waiterOf.get(server) ?? null);
+    const waiter = this.#connector.isFinal(server, failure) ? (this.#waiterOf.get(server) ?? null) : null;
     this.#waiterOf.set(server, null);
     if (waiter !== null) this.waiting.remove(waiter);
     this.#connector.failed(server, failure);
@@ -140,6 +146,25 @@ export class DedicatedServers implements ConnectorOwner, ConnectorDemand {
   closed(server: ServerConnection, confirmed: boolean): boolean {
     this.#waiterOf.delete(server);
     return this.#connector.closed(server, confirmed);
+  }
+
+  /** Connections that are being opened go to the wrong place: they are closed, and `grow` opens others. */
+  restart(gate: LoginGate): void {
+    for (const server of this.#connector.restart(gate)) {
+      this.#waiterOf.set(server, null);
+      server.close('config_changed');
+    }
+  }
+
+  /** `server`, which is being opened, is closed by the pool: who waits for it goes on waiting. */
+  abandon(server: ServerConnection): void {
+    this.#waiterOf.set(server, null);
+    this.#connector.abandon(server);
+  }
+
+  /** See `Connector`. */
+  shrink(): void {
+    this.#connector.shrink();
   }
 
   /** Nothing is opened any more; who waits hears why. Connections that are there are the pool's to close. */
@@ -167,7 +192,7 @@ export class DedicatedServers implements ConnectorOwner, ConnectorDemand {
   }
 
   missing(coming: number): number {
-    return this.waiting.size - coming;
+    return (this.#pool.isPaused ? 0 : this.waiting.size) - coming;
   }
 
   room(): number {
@@ -182,7 +207,7 @@ export class DedicatedServers implements ConnectorOwner, ConnectorDemand {
     const waiter = this.#unserved();
     if (waiter === null) return null;
     const server = this.#pool.open(place, waiter.startup);
-    this.#waiterOf.set(server, waiter);
+    if (server !== null) this.#waiterOf.set(server, waiter);
     return server;
   }
 

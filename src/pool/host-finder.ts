@@ -15,12 +15,17 @@ export interface HostFinderOptions {
 
 export class HostFinder {
   readonly #resolver: Resolver;
-  readonly #options: HostFinderOptions;
+  #options: HostFinderOptions;
   #nextHost = 0;
   #nextAddress = 0;
 
   constructor(resolver: Resolver, options: HostFinderOptions) {
     this.#resolver = resolver;
+    this.#options = options;
+  }
+
+  /** Holds from the next connection on. Whoever watches a host goes on watching it. */
+  configure(options: HostFinderOptions): void {
     this.#options = options;
   }
 

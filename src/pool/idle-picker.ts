@@ -11,7 +11,7 @@ import type { ServerLists } from './server-lists.ts';
 const PROMPT_CHECK_MS = 1000;
 
 export class IdlePicker {
-  readonly #settings: Settings;
+  #settings: Settings;
   readonly #servers: ServerLists;
   readonly #onPassed: (server: ServerConnection) => void;
   /** The time of the last tick: exact enough for how long a server was idle. */
@@ -23,6 +23,10 @@ export class IdlePicker {
     this.#servers = servers;
     this.#tickMs = nowMs;
     this.#onPassed = onPassed;
+  }
+
+  configure(settings: Settings): void {
+    this.#settings = settings;
   }
 
   tick(nowMs: number): void {

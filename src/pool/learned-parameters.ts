@@ -8,20 +8,34 @@ import { StartupSet } from '../server/startup-set.ts';
 import type { LoginWaiter } from './waiter.ts';
 
 export class LearnedParameters {
-  /** In the servers' spelling; null before the first server. */
-  known: ReadonlyMap<string, string> | null = null;
   readonly waiting = new Set<LoginWaiter>();
+  #known: ReadonlyMap<string, string> | null = null;
+  /** What was known before it was forgotten: still the best guess of what a server would report without a client's wishes. */
+  #former: ReadonlyMap<string, string> | null = null;
+
+  /** In the servers' spelling; null before the first server. */
+  get known(): ReadonlyMap<string, string> | null {
+    return this.#known;
+  }
 
   /**
    * What a client begins with, if it asks for nothing else: what connect_query has set belongs to it. The server was opened
    * with `startup`, of which it says nothing to others.
    */
   learn(reported: ReadonlyMap<string, string>, startup: StartupSet): void {
-    this.known = this.known === null || startup === StartupSet.NONE ? reported : merge(this.known, reported, startup);
+    const base = this.#known ?? this.#former;
+    const known = base === null || startup === StartupSet.NONE ? reported : merge(base, reported, startup);
+    this.#known = known;
     for (const waiter of this.waiting) {
       this.waiting.delete(waiter);
-      waiter.onServerParameters(reported);
+      waiter.onServerParameters(known);
     }
+  }
+
+  /** Servers may report something else from now on, and a client is told once: the next ones wait for a new server. */
+  forget(): void {
+    this.#former = this.#known ?? this.#former;
+    this.#known = null;
   }
 
   /** Who waits will not be told. */

@@ -8,13 +8,19 @@ export interface GateVisitor {
 }
 
 export class LoginGate {
-  readonly #limit: number;
+  #limit: number;
   readonly #waiting = new Set<GateVisitor>();
   #inside = 0;
   #calling = false;
 
   constructor(limit: number) {
     this.#limit = limit;
+  }
+
+  /** A limit that is lower lets those go on who are inside. */
+  configure(limit: number): void {
+    this.#limit = limit;
+    this.#call();
   }
 
   /** Whether one more may go in. Who may not is remembered. */
@@ -30,6 +36,10 @@ export class LoginGate {
   /** Calls who is waiting. One who fails at once leaves within the call: that is only counted, and the loop goes on. */
   leave(): void {
     this.#inside--;
+    this.#call();
+  }
+
+  #call(): void {
     if (this.#calling) return;
     this.#calling = true;
     for (const visitor of this.#waiting) {

@@ -26,6 +26,8 @@ export interface DemandSource {
   readonly connector: Connector;
   /** Whether somebody may come. */
   readonly isUsed: boolean;
+  /** Nothing is opened for anybody. */
+  readonly isPaused: boolean;
 }
 
 /** What else holds a slot, or is about to be idle. */
@@ -46,15 +48,16 @@ export class PoolDemand implements ConnectorDemand {
   }
 
   missing(coming: number): number {
-    const { waiting, learned, servers } = this.#pool;
+    const { waiting, learned, isPaused } = this.#pool;
+    if (isPaused) return -coming;
     let wanted = waiting.size - this.#soonIdle;
-    if (learned.waiting.size > 0 && servers.alive === 0) wanted = Math.max(wanted, 1);
+    if (learned.waiting.size > 0 && !this.#knowsServer) wanted = Math.max(wanted, 1);
     return wanted - coming;
   }
 
   isBelowMinimum(coming: number): boolean {
-    const { servers, settings, isUsed } = this.#pool;
-    return isUsed && servers.alive + coming < settings.minPoolSize;
+    const { servers, settings, isUsed, isPaused } = this.#pool;
+    return isUsed && !isPaused && servers.alive + coming < settings.minPoolSize;
   }
 
   room(): number {
@@ -102,6 +105,17 @@ export class PoolDemand implements ConnectorDemand {
     // What cannot be opened at the moment is worth nothing that is open.
     if (!health.mayTry(this.#parts.now(), coming + this.slotsComing)) return null;
     return this.room() <= 0 || claimed > 0 ? other : null;
+  }
+
+  /** There is a server that has told, or will tell, what parameters a client begins with. */
+  get #knowsServer(): boolean {
+    const { servers } = this.#pool;
+    if (servers.alive === 0) return false;
+    for (const server of servers) {
+      const isUsable = server.state !== 'connecting' && server.state !== 'closing' && server.state !== 'dedicated';
+      if (isUsable && server.closeWhenFree === null) return true;
+    }
+    return false;
   }
 
   /** Those that may become idle at any moment. */

@@ -63,7 +63,7 @@ function closeSpareServers(pool: Pool, nowMs: number): void {
     if (serverIdleTimeoutMs > 0 && spare > 0 && nowMs - server.times.stateSinceMs >= serverIdleTimeoutMs) {
       server.close('idle_timeout');
       spare--;
-    } else if (pool.lifetime.isOver(server, nowMs, pool.settings)) {
+    } else if (pool.retirement.isLifeOver(server, nowMs)) {
       server.close('lifetime');
       spare--;
     }

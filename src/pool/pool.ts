@@ -7,8 +7,7 @@ import type { ErrorReport } from '../base/errors.ts';
 import { LinkedList } from '../base/linked-list.ts';
 import type { DatabaseConfig } from '../config/config.ts';
 import type { PoolSettings } from '../config/pool-settings.ts';
-import type { ErrorFields } from '../protocol/error-fields.ts';
-import { STATUS_IDLE } from '../protocol/message-type.ts';
+import type { Settings } from '../config/settings.ts';
 import type { BudgetScope, Lease } from '../server/lease.ts';
 import { ParameterTable } from '../server/parameter-table.ts';
 import type { PooledStatement } from '../server/pooled-statement.ts';
@@ -22,25 +21,35 @@ import { CanonicalValues } from './canonical-values.ts';
 import { Connector, type ConnectorOwner } from './connector.ts';
 import { DedicatedServers, type DedicatedServersOwner } from './dedicated-servers.ts';
 import { HostFinder } from './host-finder.ts';
+import { HostWatch } from './host-watch.ts';
 import { IdlePicker } from './idle-picker.ts';
 import { LearnedParameters } from './learned-parameters.ts';
+import { needsOtherServers, type PoolConfig, placesOf, scopesOf } from './pool-config.ts';
 import { PoolDemand } from './pool-demand.ts';
-import { budgetScopes, type PoolOptions } from './pool-options.ts';
-import { ResetPolicy } from './reset-policy.ts';
+import type { PoolOptions } from './pool-options.ts';
+import { ServerCleaner } from './server-cleaner.ts';
 import { blamesParameters, failureReport, failureWords, ServerHealth } from './server-health.ts';
-import { ServerLifetime } from './server-lifetime.ts';
+import { type IntroductionListener, ServerIntroduction } from './server-introduction.ts';
 import { ServerLists } from './server-lists.ts';
 import { ServerLog } from './server-log.ts';
 import { ServerOpener, type ServerPlace } from './server-opener.ts';
+import { ServerRetirement } from './server-retirement.ts';
+import { isOurDoing, ServerTurnover } from './server-turnover.ts';
 import { UncertainSlots } from './uncertain-slots.ts';
 import { firstSinceMs, type LoginWaiter, type Waiter } from './waiter.ts';
+import { WaitingLine } from './waiting-line.ts';
+
+/** What everybody is told since the pool serves no more. */
+export interface PoolEnd {
+  readonly report: ErrorReport;
+  readonly reason: ClientCloseReason;
+}
 
 /** States in which a client has the server, or something that a client has left is brought to its end. */
 const STAYS_FOR_ITS_CLIENT: ReadonlySet<ServerState> = new Set(['linked', 'dedicated', 'recovering']);
 
-export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner {
+export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner, IntroductionListener {
   readonly databaseName: string;
-  readonly userName: string;
   readonly traffic = new TrafficCounters();
   readonly servers = new ServerLists();
   readonly waiting = new LinkedList<Waiter>();
@@ -53,9 +62,10 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   readonly canonical = new CanonicalValues();
   readonly parameterTable = new ParameterTable();
   readonly cancels: CancelLane;
-  readonly scopes: readonly BudgetScope[];
+  scopes: readonly BudgetScope[];
   readonly demand: PoolDemand;
-  readonly lifetime = new ServerLifetime();
+  readonly retirement = new ServerRetirement(this);
+  readonly turnover = new ServerTurnover(this);
   /** Client connections that belong to this pool. */
   clients = 0;
   /** Since when there is neither a client nor a server; null while there is one. */
@@ -67,51 +77,60 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   connects = 0;
 
   readonly #options: PoolOptions;
+  #config: PoolConfig;
   readonly #finder: HostFinder;
+  readonly #hosts: HostWatch;
   readonly #opener: ServerOpener;
   readonly #log: ServerLog;
   readonly #idle: IdlePicker;
-  readonly #resets: ResetPolicy;
+  readonly #cleaner: ServerCleaner;
   readonly #uncertainSlots: UncertainSlots;
-  /** Those that run connect_query: on their way still, though they have logged in. */
-  readonly #introducing = new Set<ServerConnection>();
-  #stopWatching: (() => void)[] = [];
-  /** What everybody is told since the pool serves no more. */
-  #stopped: ErrorReport | null = null;
+  readonly #introduction: ServerIntroduction;
+  readonly #line: WaitingLine;
+  #stopped: PoolEnd | null = null;
 
   constructor(options: PoolOptions) {
-    const { environment, database, poolSettings, resolver } = options;
+    const { environment, settings, poolSettings, databaseName } = options;
     this.#options = options;
-    this.databaseName = options.databaseName;
-    this.userName = options.userName;
-    this.emptySinceMs = environment.now();
-    this.#idle = new IdlePicker(options.settings, this.servers, this.emptySinceMs, (server) =>
-      this.#becomeIdle(server),
-    );
-    this.#resets = new ResetPolicy(options.settings, poolSettings);
-    this.#uncertainSlots = new UncertainSlots(environment, () => this.#grow());
+    this.#config = options;
+    this.databaseName = databaseName;
+    const now = (): number => environment.now();
+    this.emptySinceMs = now();
+    const becomeIdle = (server: ServerConnection): void => this.#becomeIdle(server);
+    this.#idle = new IdlePicker(settings, this.servers, this.emptySinceMs, becomeIdle);
+    this.#cleaner = new ServerCleaner(settings, poolSettings, becomeIdle);
+    this.#uncertainSlots = new UncertainSlots(environment, () => this.grow());
     this.cancels = new CancelLane(environment, poolSettings.poolSize);
-    const { hosts, port } = database;
-    this.#finder = new HostFinder(resolver, { hosts, port, policy: poolSettings.loadBalanceHosts });
-    this.scopes = budgetScopes(options);
+    this.#finder = new HostFinder(options.resolver, placesOf(options));
+    this.scopes = scopesOf(databaseName, options);
+    this.#log = new ServerLog(options.log, this);
+    this.#introduction = new ServerIntroduction(this.#log, this);
     this.demand = new PoolDemand(this, {
       idle: this.#idle,
-      introducing: this.#introducing,
+      introducing: this.#introduction.servers,
       uncertainSlots: this.#uncertainSlots,
-      now: () => environment.now(),
+      now,
     });
+    this.#line = new WaitingLine(this, this.#idle, now);
     const shared = { ...options, finder: this.#finder, demand: this.demand };
     this.connector = new Connector({ ...shared, health: this.health, owner: this });
     this.dedicated = new DedicatedServers({ ...shared, pool: this });
-    this.#log = new ServerLog(options.log, this.databaseName, this.userName);
     this.#opener = new ServerOpener(options, this, this.parameterTable);
-    this.#stopWatching = hosts.map((host) =>
-      this.#finder.watch(host, (addresses) => this.#onAddresses(host, addresses)),
-    );
+    this.#hosts = new HostWatch(this.#finder, (host, addresses) => this.#onAddresses(host, addresses));
+    this.#hosts.watch(this.database.hosts);
   }
 
   get settings(): PoolSettings {
-    return this.#options.poolSettings;
+    return this.#config.poolSettings;
+  }
+
+  /** The settings of the whole pooler. */
+  get globals(): Settings {
+    return this.#config.settings;
+  }
+
+  get userName(): string {
+    return this.#config.userName;
   }
 
   /** No server connection and no cancel is left, not even on its way. */
@@ -126,19 +145,19 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   }
 
   get database(): DatabaseConfig {
-    return this.#options.database;
+    return this.#config.database;
   }
 
   // For clients
 
   /** Why nobody is served any more; null while the pool serves. */
-  get stopped(): ErrorReport | null {
+  get stopped(): PoolEnd | null {
     return this.#stopped;
   }
 
   /** Why there is no point in asking now; null if there is. */
   get refusal(): ErrorReport | null {
-    if (this.#stopped !== null) return this.#stopped;
+    if (this.#stopped !== null) return this.#stopped.report;
     if (!this.health.isFailing || this.health.isTemporary || this.servers.alive > 0) return null;
     if (this.health.mayTry(this.#options.environment.now(), 0)) return null;
     return this.health.reportForNewcomers();
@@ -146,20 +165,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   /** An idle server for `waiter` now, or null: then it waits its turn and hears of it. */
   acquire(waiter: Waiter): ServerConnection | null {
-    const { waiting, servers } = this;
-    // Idle servers that were passed over are due for a check, one for each who waits; and who waits longer comes first.
-    if (waiting.size > 0 && servers.idle.size > 0 && this.#idle.promptChecks <= waiting.size) this.#serve();
-    const server = this.demand.isAwaited(waiter.startup) ? null : this.#idle.next(waiter.startup.key);
-    if (server !== null) {
-      this.traffic.assignments++;
-      return server;
-    }
-    waiter.waitingSinceMs = this.#options.environment.now();
-    waiter.waitNotified = false;
-    waiting.push(waiter);
-    this.connector.grow();
-    this.demand.replaceable(waiter, waiting.size)?.close('replaced');
-    return null;
+    return this.#line.acquire(waiter);
   }
 
   /** The parameters that servers report, now or as soon as one has logged in. */
@@ -184,9 +190,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   /** `waiter` gives up. */
   leave(waiter: Waiter): void {
-    if (waiter.list !== this.waiting) return;
-    this.waiting.remove(waiter);
-    this.connector.shrink();
+    this.#line.leave(waiter);
   }
 
   /** Cancels what `server` runs as long as it runs the same thing. */
@@ -209,40 +213,21 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       this.#becomeIdle(server);
       return;
     }
-    this.#introducing.add(server);
-    server.run('preparing', connectQuery, (error) => {
-      this.#introducing.delete(server);
-      // As in PgBouncer: said, and otherwise ignored.
-      if (error !== null) this.#log.warn(server, `connect_query failed: ${error.message}`);
-      if (server.status === STATUS_IDLE) {
-        this.learned.learn(server.parameters.current(server.reported), server.startup);
-        this.onServerFree(server);
-        return;
-      }
-      server.close('transaction_left_open');
-      this.#fail({ kind: 'impossible', reason: 'connect_query leaves a transaction open' });
-    });
+    this.#introduction.start(server, connectQuery);
   }
 
   onServerFailed(server: ServerConnection, failure: ServerFailure): void {
+    // Ours to end, and no failure.
+    if (isOurDoing(server)) return;
     if (this.dedicated.owns(server)) this.dedicated.failed(server, failure);
     else if (this.connector.failed(server, failure)) this.#onLoginFailed(server, failure);
     this.#log.warn(server, `server login failed: ${failureWords(failure)}`);
   }
 
   onServerFree(server: ServerConnection): void {
-    if (server.closeWhenFree !== null) {
-      server.close(server.closeWhenFree);
-    } else if (server.cancelsInFlight > 0) {
-      server.become('cancelling');
-    } else if (this.#resets.isSpoilt(server)) {
-      server.close('dirty');
-    } else {
-      const query = this.#resets.query(server);
-      server.dirt.clear();
-      if (query === '') this.#becomeIdle(server);
-      else server.run('resetting', query, (error) => this.#onReset(server, query, error));
-    }
+    if (server.closeWhenFree !== null) server.close(server.closeWhenFree);
+    else if (server.cancelsInFlight > 0) server.become('cancelling');
+    else this.#cleaner.clean(server);
   }
 
   onServerNeedsCancel(server: ServerConnection): void {
@@ -259,12 +244,13 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   onServerMoved(server: ServerConnection, to: ServerState): void {
     this.servers.move(server, to);
-    if (to === 'closing' && this.#introducing.delete(server) && this.#stopped === null) {
+    const isLost = to === 'closing' && this.#introduction.lost(server);
+    if (isLost && this.#stopped === null && !isOurDoing(server)) {
       this.#fail({ kind: 'unreachable', reason: 'connection lost during connect_query' });
     }
     // It may have been on trial for somebody who can have another one. One that is replaced was idle.
     if (to !== 'closing' || server.closeReason === 'replaced') return;
-    if (this.waiting.size > 0 && this.servers.idle.size > 0) this.#serve();
+    if (this.waiting.size > 0 && this.servers.idle.size > 0) this.#line.serve();
   }
 
   onServerClosed(server: ServerConnection, confirmed: boolean): void {
@@ -279,7 +265,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       this.#uncertainSlots.keep(server);
     }
     this.#log.info(server, `closing server: ${reason}`);
-    this.#grow();
+    this.grow();
     // Whoever waited for this one to come back has nothing to wait for now.
     if (this.waiting.size > 0 && this.connector.coming === 0) this.#giveUpWaiters();
   }
@@ -303,15 +289,46 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     return closed;
   }
 
-  open(place: ServerPlace, dedicated?: ReadonlyMap<string, string>): ServerConnection {
+  open(place: ServerPlace, dedicated?: ReadonlyMap<string, string>): ServerConnection | null {
+    if (this.isPaused) return null;
     const startup = dedicated === undefined ? this.demand.nextStartup() : StartupSet.NONE;
-    const server = this.#opener.open(place, startup, dedicated);
+    const server = this.#opener.open(place, this.#config, startup, dedicated);
     this.servers.move(server, 'connecting');
     return server;
   }
 
   onUnreachable(failure: ServerFailure): void {
     this.#fail(failure);
+  }
+
+  // IntroductionListener
+
+  onIntroduced(server: ServerConnection): void {
+    if (server.closeWhenFree === null) this.learned.learn(server.parameters.current(server.reported), server.startup);
+    this.onServerFree(server);
+  }
+
+  onUnusable(reason: string): void {
+    this.#fail({ kind: 'impossible', reason });
+  }
+
+  // For the console
+
+  get isPaused(): boolean {
+    return this.turnover.isPaused;
+  }
+
+  /** Every server is replaced: see `ServerTurnover`. */
+  reconnect(): void {
+    this.turnover.replace(this.#config.gate);
+    this.grow();
+  }
+
+  /** Everybody is disconnected but the clients that are logged in, which are their session's to end. */
+  kill(report: ErrorReport, reason: ClientCloseReason & ServerCloseReason): void {
+    this.turnover.interrupt(reason);
+    this.#refuseAll(report, reason);
+    this.closeServers(reason);
   }
 
   // Upkeep, by the janitor
@@ -321,22 +338,45 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     this.#idle.tick(nowMs);
     const empty = this.clients === 0 && this.servers.total === 0;
     this.emptySinceMs = empty ? (this.emptySinceMs ?? nowMs) : null;
-    this.#grow();
+    this.grow();
     // The checks that they were waiting for may have taken too long.
-    if (this.servers.idle.size > 0 && this.#idle.promptChecks < this.waiting.size) this.#serve();
+    if (this.servers.idle.size > 0 && this.#idle.promptChecks < this.waiting.size) this.#line.serve();
   }
 
-  /** Serves nobody from now on: who waits, and who comes, gets `report`; servers are closed as they become free. */
-  stop(report: ErrorReport, clientReason: ClientCloseReason): void {
-    this.#stopped = report;
-    for (const stop of this.#stopWatching) stop();
-    this.#stopWatching = [];
-    this.#refuseAll(report, clientReason);
+  /**
+   * Goes on with other settings. Servers that are not what they ask for are replaced: idle ones and those on their way at
+   * once, the others as they come back; the same with those that are too many. `tick` opens what is missing then.
+   */
+  configure(config: PoolConfig): void {
+    const before = this.#config;
+    const { settings, poolSettings, database } = config;
+    this.#config = config;
+    this.scopes = scopesOf(this.databaseName, config);
+    this.#cleaner.configure(settings, poolSettings);
+    this.#idle.configure(settings);
+    this.#finder.configure(placesOf(config));
+    for (const server of this.servers) server.maxMessageBytes = settings.maxPacketSizeBytes;
+    if (before.database.hosts.join() !== database.hosts.join()) this.#hosts.watch(database.hosts);
+    if (needsOtherServers(before, config)) this.turnover.replace(config.gate);
+    this.cancels.configure(poolSettings.poolSize);
+    this.health.retryNow();
+    this.retirement.resized();
+    for (let { excess } = this.retirement; excess > 0; excess--) this.servers.idle.first?.close('over_limit');
+  }
+
+  /**
+   * Serves nobody from now on: who waits, and who comes, gets `report`; servers are closed, for `serverReason`, as they
+   * become free.
+   */
+  stop({ report, reason }: PoolEnd, serverReason: ServerCloseReason): void {
+    this.#stopped = { report, reason };
+    this.#hosts.stop();
+    this.#refuseAll(report, reason);
     this.connector.stop();
-    this.dedicated.stop(report, clientReason);
+    this.dedicated.stop(report, reason);
     for (const server of this.servers) {
-      if (STAYS_FOR_ITS_CLIENT.has(server.state)) server.closeWhenFree = 'shutdown';
-      else server.close('shutdown');
+      if (STAYS_FOR_ITS_CLIENT.has(server.state)) server.closeWhenFree = serverReason;
+      else server.close(serverReason);
     }
   }
 
@@ -346,7 +386,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   }
 
   /** Opens what is missing, first for who has waited longest. */
-  #grow(): void {
+  grow(): void {
     const dedicatedFirst = firstSinceMs(this.dedicated.waiting) <= firstSinceMs(this.waiting);
     if (dedicatedFirst) this.dedicated.grow();
     this.connector.grow();
@@ -367,8 +407,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   }
 
   #fail(failure: ServerFailure): void {
-    const { environment, settings } = this.#options;
-    this.health.failed(failure, environment.now(), settings.serverLoginRetryMs);
+    this.health.failed(failure, this.#options.environment.now(), this.globals.serverLoginRetryMs);
     this.#giveUpWaiters();
   }
 
@@ -386,21 +425,10 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
     this.connector.shrink();
   }
 
-  #onReset(server: ServerConnection, query: string, error: ErrorFields | null): void {
-    server.parameters.onReset(this.#resets.reach(query));
-    const again = error === null ? this.#resets.again(query) : null;
-    if (again !== null) server.run('resetting', again, (failure) => this.#onReset(server, again, failure));
-    else if (error === null && server.status === STATUS_IDLE) this.#becomeIdle(server);
-    else server.close('reset_failed');
-  }
-
   #becomeIdle(server: ServerConnection): void {
-    if (server.closeWhenFree !== null) {
-      server.close(server.closeWhenFree);
-      return;
-    }
-    if (this.lifetime.isOver(server, server.times.answeredAtMs, this.settings)) {
-      server.close('lifetime');
+    const reason = this.retirement.reason(server);
+    if (reason !== null) {
+      server.close(reason);
       return;
     }
     if (this.#options.budget.wantsBack(this) || this.dedicated.isNext) {
@@ -408,40 +436,12 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
       return;
     }
     server.become('idle', server.times.answeredAtMs);
-    if (this.waiting.first !== null) this.#serve();
+    if (this.waiting.first !== null) this.#line.serve();
     else this.#options.budget.idleAppeared();
-  }
-
-  /** Gives idle servers to those who have waited longest; who came later gets what is of no use to those before. */
-  #serve(): void {
-    const nowMs = this.#options.environment.now();
-    let passed = 0;
-    for (let waiter = this.waiting.first; waiter !== null && this.servers.idle.size > 0; ) {
-      const { key } = waiter.startup;
-      const server = this.#idle.next(key);
-      if (server !== null) {
-        this.waiting.remove(waiter);
-        this.traffic.waitMs += nowMs - waiter.waitingSinceMs;
-        this.traffic.assignments++;
-        waiter.onServer(server);
-        waiter = this.waiting.first;
-        passed = 0;
-        continue;
-      }
-      if (passed === 0) this.connector.grow();
-      for (; waiter !== null && waiter.startup.key === key; waiter = waiter.next) {
-        this.demand.replaceable(waiter, ++passed)?.close('replaced');
-      }
-    }
-    this.connector.shrink();
   }
 
   #onAddresses(host: string, addresses: readonly string[]): void {
     this.#options.log.info({ host, addresses }, 'server address changed');
-    for (const server of this.servers) {
-      if (server.hostName !== host || addresses.includes(server.address.host)) continue;
-      if (server.state === 'idle') server.close('address_changed');
-      else server.closeWhenFree ??= 'address_changed';
-    }
+    this.turnover.moved(host, addresses);
   }
 }

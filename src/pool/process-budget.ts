@@ -22,6 +22,8 @@ export class ProcessBudget implements Budget {
   readonly #queue: Claim[] = [];
   /** By scope: connections that are being closed for the sake of the queue, whose leases have not come back. */
   readonly #returning = new Map<string, number>();
+  /** Scopes in which more is held than a reload allows, with their limits: what comes back there is not used again. */
+  readonly #overdrawn = new Map<string, number>();
   #granting = false;
 
   constructor(environment: Environment) {
@@ -35,7 +37,7 @@ export class ProcessBudget implements Budget {
     this.#queue.push({ claimant, sinceMs: this.#environment.now() });
     const scope = this.#fullScope(claimant);
     // Those who came before have what can be had; without an idle connection the queue is not walked for each newcomer.
-    if (scope !== null && this.#longestIdle(scope, claimant) !== null) this.#reclaim();
+    if (scope !== null && this.#longestIdle(scope.key, claimant) !== null) this.#reclaim();
     return null;
   }
 
@@ -49,6 +51,7 @@ export class ProcessBudget implements Budget {
   }
 
   wantsBack(claimant: Claimant): boolean {
+    if (this.#overdrawn.size > 0 && this.#paysBack(claimant)) return true;
     if (this.#queue.length === 0) return false;
     const patienceEnd = this.#environment.now() - PATIENCE_MS;
     for (const { claim, scope } of this.#unhelped()) {
@@ -65,16 +68,31 @@ export class ProcessBudget implements Budget {
     return this.#inUse.get(scopeKey) ?? 0;
   }
 
+  /**
+   * The scopes of `claimants` have changed: whoever waits may be served now, and where more is held than is allowed idle
+   * connections are closed. The others go as they come back (`wantsBack`).
+   */
+  reconsider(claimants: Iterable<Claimant>): void {
+    this.#overdrawn.clear();
+    for (const { scopes } of claimants) {
+      for (const { key, limit } of limited(scopes)) if (this.inUse(key) > limit) this.#overdrawn.set(key, limit);
+    }
+    for (const [key, limit] of this.#overdrawn) this.#reclaimFrom(key, limit);
+    this.#grant();
+  }
+
   #take(claimant: Claimant): Lease | null {
     if (this.#fullScope(claimant) !== null) return null;
-    this.#count(claimant, 1);
+    // A reload may give the claimant other ones; this lease stays where it was counted.
+    const { scopes } = claimant;
+    this.#count(claimant, scopes, 1);
     let held = true;
     return {
       release: () => {
         if (!held) throw new Error('a lease was released twice');
         held = false;
-        this.#count(claimant, -1);
-        for (const { key } of claimant.scopes) this.#expectBack(key, -1);
+        this.#count(claimant, scopes, -1);
+        for (const { key } of scopes) this.#expectBack(key, -1);
         this.#grant();
       },
     };
@@ -84,11 +102,12 @@ export class ProcessBudget implements Budget {
     return limited(claimant.scopes).find((scope) => this.inUse(scope.key) >= scope.limit) ?? null;
   }
 
-  #count(claimant: Claimant, change: 1 | -1): void {
-    for (const { key } of claimant.scopes) {
+  #count(claimant: Claimant, scopes: readonly BudgetScope[], change: 1 | -1): void {
+    for (const { key } of scopes) {
       const total = this.inUse(key) + change;
       if (total === 0) this.#inUse.delete(key);
       else this.#inUse.set(key, total);
+      if (total <= (this.#overdrawn.get(key) ?? -1)) this.#overdrawn.delete(key);
       const holders = this.#holders.get(key) ?? new Map<Claimant, number>();
       this.#holders.set(key, holders);
       const held = (holders.get(claimant) ?? 0) + change;
@@ -124,8 +143,27 @@ export class ProcessBudget implements Budget {
   /** Closes idle connections of other pools, one for each claim that is stopped by a limit. */
   #reclaim(): void {
     for (const { claim, scope } of this.#unhelped()) {
-      const victim = this.#longestIdle(scope, claim.claimant);
+      const victim = this.#longestIdle(scope.key, claim.claimant);
       if (victim !== null && victim.reclaim(1) > 0) this.#expectBack(scope.key, 1);
+    }
+  }
+
+  /** Whether a connection of `claimant` that comes back has to go, so that a scope returns to its limit. */
+  #paysBack({ scopes }: Claimant): boolean {
+    for (const { key } of scopes) {
+      const limit = this.#overdrawn.get(key);
+      if (limit === undefined || this.inUse(key) - (this.#returning.get(key) ?? 0) <= limit) continue;
+      this.#expectBack(key, 1);
+      return true;
+    }
+    return false;
+  }
+
+  #reclaimFrom(scopeKey: string, limit: number): void {
+    while (this.inUse(scopeKey) - (this.#returning.get(scopeKey) ?? 0) > limit) {
+      const victim = this.#longestIdle(scopeKey, null);
+      if (victim === null || victim.reclaim(1) === 0) return;
+      this.#expectBack(scopeKey, 1);
     }
   }
 
@@ -149,10 +187,10 @@ export class ProcessBudget implements Budget {
     else this.#returning.delete(scopeKey);
   }
 
-  #longestIdle(scope: BudgetScope, claimant: Claimant): Claimant | null {
+  #longestIdle(scopeKey: string, claimant: Claimant | null): Claimant | null {
     let victim: Claimant | null = null;
     let oldestMs = Number.POSITIVE_INFINITY;
-    for (const holder of this.#holders.get(scope.key)?.keys() ?? []) {
+    for (const holder of this.#holders.get(scopeKey)?.keys() ?? []) {
       const sinceMs = holder === claimant ? null : holder.idleSinceMs();
       if (sinceMs === null || sinceMs >= oldestMs) continue;
       victim = holder;

@@ -29,6 +29,11 @@ export class ServerHealth {
     this.#retryAtMs = nowMs + Math.max(1, pauseMs);
   }
 
+  /** What it failed with may be mended: the next try is due at once. */
+  retryNow(): void {
+    this.#retryAtMs = 0;
+  }
+
   get isFailing(): boolean {
     return this.#failure !== null;
   }

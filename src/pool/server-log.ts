@@ -2,13 +2,19 @@
 import type { LogFields, Logger } from '../base/logger.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 
+/** The pool; its user may change. */
+export interface NamedPool {
+  readonly databaseName: string;
+  readonly userName: string;
+}
+
 export class ServerLog {
   readonly #log: Logger;
-  readonly #pool: { readonly database: string; readonly user: string };
+  readonly #pool: NamedPool;
 
-  constructor(log: Logger, databaseName: string, userName: string) {
+  constructor(log: Logger, pool: NamedPool) {
     this.#log = log;
-    this.#pool = { database: databaseName, user: userName };
+    this.#pool = pool;
   }
 
   info(server: ServerConnection, message: string): void {
@@ -20,6 +26,7 @@ export class ServerLog {
   }
 
   #about({ address: { host, port }, backendPid }: ServerConnection): LogFields {
-    return { ...this.#pool, server: `${host}:${port}`, pid: backendPid };
+    const { databaseName: database, userName: user } = this.#pool;
+    return { database, user, server: `${host}:${port}`, pid: backendPid };
   }
 }

@@ -6,7 +6,7 @@ import type { Router } from './router.ts';
 export class StatsLog {
   readonly #router: Router;
   readonly #log: Logger;
-  readonly #periodMs: number;
+  #periodMs: number;
   #lastMs: number;
   #last = new TrafficCounters();
 
@@ -15,6 +15,10 @@ export class StatsLog {
     this.#log = log;
     this.#periodMs = periodMs;
     this.#lastMs = nowMs;
+  }
+
+  configure(periodMs: number): void {
+    this.#periodMs = periodMs;
   }
 
   /** Called now and then; writes the line when it is due. */

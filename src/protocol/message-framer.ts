@@ -62,7 +62,7 @@ const FETCH_FIRST_BYTES = 1024;
 export class MessageFramer {
   readonly #handler: MessageHandler;
   /** The largest length field that is accepted. */
-  readonly #maxLength: number;
+  #maxLength: number;
   readonly #rowType: number;
   /** Body bytes of the current message that have not arrived. */
   #remaining = 0;
@@ -84,6 +84,11 @@ export class MessageFramer {
     this.#handler = handler;
     this.#maxLength = maxLength;
     this.#rowType = rowType;
+  }
+
+  /** The longest that a message may say it is, from the next one on. */
+  set maxLength(bytes: number) {
+    this.#maxLength = bytes;
   }
 
   /** Whether a message is partly through: its header was decided, its body is not complete. */

@@ -4,10 +4,11 @@
  */
 
 export interface StatementPeek {
-  /** It leaves nothing in the session that is not there already; only said of a text that is one statement. */
-  readonly isHarmless: boolean;
-  /** It is one `SET` of this parameter (folded), whose effect lasts: harmless if servers report that parameter. */
-  readonly sets: string | null;
+  /**
+   * The SETs and DECLAREs that the text begins with: null for one that leaves nothing in the session, else the parameter
+   * (folded) that it sets, which is harmless if servers report it.
+   */
+  readonly begins: readonly (string | null)[];
   /** Session state that it makes, also where its command tag will not tell. */
   readonly makes: SessionState | null;
   /** It may do away with prepared statements. */
@@ -21,13 +22,12 @@ export type SessionState = 'settings' | 'listen' | 'prepared' | 'cursors' | 'tem
 
 /** Nothing is known. */
 export const NOTHING: StatementPeek = Object.freeze({
-  isHarmless: false,
-  sets: null,
+  begins: [],
   makes: null,
   mayDeallocate: false,
   deallocates: null,
 });
-const HARMLESS: StatementPeek = Object.freeze({ ...NOTHING, isHarmless: true });
+const HARMLESS: StatementPeek = Object.freeze({ ...NOTHING, begins: [null] });
 
 /** How much of a text is looked at. */
 export const PEEK_BYTES = 1024;
@@ -40,7 +40,7 @@ export function peekStatement(sql: string): StatementPeek {
   const words = new Words(sql);
   switch (words.next()) {
     case 'set':
-      return peekSet(words);
+      return peekSets(words);
     case 'deallocate':
       return peekDeallocate(words);
     case 'discard':
@@ -86,20 +86,34 @@ export function isWorthPeeking(buffer: Buffer, at: number, end: number): boolean
 /** The third letters of DEALLOCATE, DISCARD and DECLARE, in lower case. */
 const DE_DI: ReadonlySet<number> = new Set([0x61, 0x73, 0x63]);
 
+/** `SET …; SET …; …`, as clients begin their sessions. */
+function peekSets(words: Words): StatementPeek {
+  const begins: (string | null)[] = [];
+  do {
+    const peek = peekSet(words);
+    if (peek.makes !== null) return { ...peek, begins };
+    begins.push(...peek.begins);
+  } while (words.skipStatement() && words.next() === 'set' && !words.wasQuoted);
+  return { ...NOTHING, begins };
+}
+
 function peekSet(words: Words): StatementPeek {
   let word = words.nextKeyword();
+  if (words.isCut()) return NOTHING;
   if (word === 'local' || word === 'constraints' || word === 'transaction') {
-    return words.isSingle() ? HARMLESS : NOTHING;
+    return HARMLESS;
   }
   if (word === 'session') {
     word = words.nextKeyword();
+    if (words.isCut()) return NOTHING;
     if (word === 'authorization' || word === 'characteristics') return { ...NOTHING, makes: 'settings' };
-    if (word === 'transaction') return words.isSingle() ? HARMLESS : NOTHING;
+    if (word === 'transaction') return HARMLESS;
   }
   // In quotes, or with a dot behind it, it is no keyword.
   const name = word === null ? words.name() : (PARAMETERS.get(word) ?? word);
+  if (words.isCut()) return NOTHING;
   if (name === null || folded(name) === 'role') return { ...NOTHING, makes: 'settings' };
-  return words.isSingle() ? { ...NOTHING, sets: name } : NOTHING;
+  return { ...NOTHING, begins: [name] };
 }
 
 function peekDeallocate(words: Words): StatementPeek {
@@ -122,7 +136,7 @@ function peekDeclare(words: Words): StatementPeek {
   if (word !== 'cursor') return NOTHING;
   word = words.next();
   if (word === 'with' && words.next() === 'hold') return { ...NOTHING, makes: 'cursors' };
-  return (word === 'for' || word === 'without') && words.isSingle() ? HARMLESS : NOTHING;
+  return (word === 'for' || word === 'without') && !words.isCut() ? HARMLESS : NOTHING;
 }
 
 function peekCreate(words: Words): StatementPeek {
@@ -147,12 +161,7 @@ class Words {
   constructor(sql: string) {
     const nul = sql.indexOf('\0');
     this.#sql = nul === -1 ? sql : sql.slice(0, nul);
-    // Empty statements come to nothing.
-    this.#skipBlank();
-    while (this.#sql[this.#at] === ';') {
-      this.#at++;
-      this.#skipBlank();
-    }
+    this.#skipEmpty();
   }
 
   next(): string | null {
@@ -187,6 +196,22 @@ class Words {
     return this.#isWhole && !SECOND_STATEMENT.test(this.#sql.slice(this.#at));
   }
 
+  /** The text goes on behind what is seen of it, so that the last word may be a longer one. */
+  isCut(): boolean {
+    this.#skipBlank();
+    return !this.#isWhole && this.#at >= this.#sql.length;
+  }
+
+  /** Goes on behind the statement's semicolon, if it is certain which that is. */
+  skipStatement(): boolean {
+    REST_OF_STATEMENT.lastIndex = this.#at;
+    const rest = REST_OF_STATEMENT.exec(this.#sql);
+    if (rest === null) return false;
+    this.#at += rest[0].length;
+    this.#skipEmpty();
+    return true;
+  }
+
   /** The statement has no word more, and the text no other statement. */
   isAtEnd(): boolean {
     this.#skipBlank();
@@ -205,6 +230,15 @@ class Words {
   #isDotNext(): boolean {
     this.#skipBlank();
     return this.#sql[this.#at] === '.';
+  }
+
+  /** Empty statements come to nothing. */
+  #skipEmpty(): void {
+    this.#skipBlank();
+    while (this.#sql[this.#at] === ';') {
+      this.#at++;
+      this.#skipBlank();
+    }
   }
 
   #skipBlank(): void {
@@ -244,6 +278,8 @@ const QUOTED = /"(?:[^"]|"")+"/y;
 const BLANK = new RegExp(String.raw`(?:${SPACE}|--[^\n\r]*)*`, 'y');
 const COMMENT_MARK = /\/\*|\*\//g;
 const SECOND_STATEMENT = new RegExp(`;${SPACE}*[^ \\t\\n\\r\\f\\v;]`);
+/** What a backslash or a dollar sign means depends on more than is seen here. */
+const REST_OF_STATEMENT = /(?:[^;'"$\\/-]|'[^'\\]*'|"[^"]*"|-(?!-)|\/(?!\*))*;/y;
 const NOTHING_MORE = new RegExp(`^(?:;|${SPACE})*$`);
 const DROPS_ON_COMMIT = /^(?:(?!--|\/\*)[^'"$])*\bon\s+commit\s+drop\b/i;
 /** What is written in words of its own is one of these parameters. */

@@ -38,4 +38,6 @@ export interface Budget {
   wantsBack(claimant: Claimant): boolean;
   /** A connection has become idle that nobody of its pool needs: it may be what another pool waits for. */
   idleAppeared(): void;
+  /** A reload has changed the scopes of `claimants`, which are all there are. */
+  reconsider(claimants: Iterable<Claimant>): void;
 }

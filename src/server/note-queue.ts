@@ -24,6 +24,11 @@ export class NoteQueue {
     this.#notes.push(note);
   }
 
+  /** The first note, which stays. */
+  get first(): ReplyNote | null {
+    return this.#notes[this.#head] ?? null;
+  }
+
   /** The first note, which leaves. */
   shift(): ReplyNote {
     const note = this.#notes[this.#head]!;

@@ -35,8 +35,13 @@ export class PreparedStatement implements Listed<PreparedStatement>, ReplyNote {
     // Somebody has deallocated it by SQL, or nobody knows what happened.
     if (error === null || error.sqlstate === '26000') this.#isGone = true;
     // The type of its result has changed, which PostgreSQL never mends. Other servers will find the same.
-    else if (error.sqlstate === '0A000' && error.routine === 'RevalidateCachedQuery') this.statement.generation++;
+    else if (isPlanChange(error)) this.statement.generation++;
   }
 
   skipped(): void {}
+}
+
+/** "cached plan must not change result type": a Bind or Describe was refused, and nothing has run. */
+export function isPlanChange({ sqlstate, routine }: ErrorFields): boolean {
+  return sqlstate === '0A000' && routine === 'RevalidateCachedQuery';
 }

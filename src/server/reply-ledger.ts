@@ -15,42 +15,11 @@ import type { ErrorFields } from '../protocol/error-fields.ts';
 import { FORWARD, HOLD, SKIP, type Verdict } from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
 import { NoteQueue, type ReplyNote } from './note-queue.ts';
-
-/** For whom a reply is: the linked client, nobody (we asked), or the client but with our own error in place of the server's. */
-export const TO_CLIENT = 0;
-export const TO_NOBODY = 1;
-export const SUBSTITUTE = 2;
-/** We asked so that what the client asks for can be done: nobody needs to know, unless it fails. */
-export const ERROR_TO_CLIENT = 3;
-export type Destination = typeof TO_CLIENT | typeof TO_NOBODY | typeof SUBSTITUTE | typeof ERROR_TO_CLIENT;
+import type { Destination } from './reply-entry.ts';
+import * as reply from './reply-entry.ts';
 
 /** Nothing owed the reply: the server is out of step, and no byte of it may be believed any more. */
 export const NOT_OWED = -1;
-
-// Kinds of entry. From READY_KINDS on, a ReadyForQuery ends them.
-const PARSE = 0;
-const BIND = 1;
-const DESCRIBE = 2;
-const EXECUTE = 3;
-const CLOSE = 4;
-/** A CopyDone or CopyFail that went out before its COPY was answered. It owes nothing. */
-const COPY_MARK = 5;
-/** What the server was not asked, and we answer when everything before it has been answered. */
-const OWN_PARSE = 6;
-const OWN_CLOSE = 7;
-const SYNC = 8;
-const QUERY = 9;
-const FUNCTION = 10;
-const READY_KINDS = SYNC;
-
-// An entry is kind | destination << 4 | noted | count << 8, so that a thousand equal messages take one.
-const KIND_MASK = 0x0f;
-const DESTINATION_SHIFT = 4;
-const DESTINATION_MASK = 0x03;
-const NOTED = 0x40;
-const ENTRY_MASK = 0xff;
-const ONE = 1 << 8;
-const MAX_COUNT = (1 << 23) - 1;
 
 /** Above this many owed replies the client has to wait: memory stays bounded whatever is pipelined. */
 export const MAX_OWED = 65_536;
@@ -64,6 +33,8 @@ export class ReplyLedger {
   /** Queries and Executes that are not answered: each may turn out to be a COPY. */
   #openersOwed = 0;
   #batchOpen = false;
+  /** A Bind, Describe or Execute was sent since the last Sync, Query or FunctionCall. */
+  #batchReads = false;
   #skippingToSync = false;
   #copyIn = false;
   #copyBoth = false;
@@ -74,6 +45,8 @@ export class ReplyLedger {
   /** Types of the replies of ours that are due now, in order. */
   #due: number[] = [];
   #endedQuery = false;
+  /** Since the last command was complete. */
+  #showsRows = false;
   #batch = 0;
 
   /** How many SUBSTITUTE entries were ever recorded. */
@@ -101,6 +74,11 @@ export class ReplyLedger {
     return this.#batchOpen;
   }
 
+  /** Nothing is on its way but what prepares or closes: what is sent now is the first of its batch that runs or reads anything. */
+  get standsBeforeBatch(): boolean {
+    return this.#readyOwed === 0 && !this.#batchReads;
+  }
+
   /** The server drops everything but a Sync, and none was sent yet. */
   get skippingToSync(): boolean {
     return this.#skippingToSync;
@@ -123,12 +101,22 @@ export class ReplyLedger {
 
   /** For whom the next reply is; TO_CLIENT if none is owed. */
   get nextDestination(): Destination {
-    return this.#entries === 0 ? TO_CLIENT : destinationOf(this.#ring[this.#head]!);
+    return this.#entries === 0 ? reply.TO_CLIENT : reply.destinationOf(this.#ring[this.#head]!);
   }
 
-  /** Whether somebody waits for what becomes of the message that is answered next. */
-  get nextIsNoted(): boolean {
-    return this.#entries > 0 && (this.#ring[this.#head]! & NOTED) !== 0;
+  /** Who waits for what becomes of the message that is answered next; null for nobody. */
+  get nextNote(): ReplyNote | null {
+    return this.#entries > 0 && (this.#ring[this.#head]! & reply.NOTED) !== 0 ? this.#notes.first : null;
+  }
+
+  /** What is answered next is a simple Query. */
+  get nextIsQuery(): boolean {
+    return this.#entries > 0 && (this.#ring[this.#head]! & reply.KIND_MASK) === reply.QUERY;
+  }
+
+  /** The command that is being answered has sent a row or, in a simple Query, said what its rows are like. */
+  get showsRows(): boolean {
+    return this.#showsRows;
   }
 
   /** Replies of our own are due: they go to the client behind the message that is being judged. */
@@ -151,26 +139,26 @@ export class ReplyLedger {
    * recorded. SKIP: the server must not see it. HOLD: it cannot be decided yet; ask again after the next reply.
    * `note` hears what became of it.
    */
-  admit(code: number, destination: Destination = TO_CLIENT, note: ReplyNote | null = null): Verdict {
+  admit(code: number, destination: Destination = reply.TO_CLIENT, note: ReplyNote | null = null): Verdict {
     switch (code) {
       case type.QUERY:
-        return this.#record(QUERY, destination, note);
+        return this.#record(reply.QUERY, destination, note);
       case type.PARSE:
-        return this.#record(PARSE, destination, note);
+        return this.#record(reply.PARSE, destination, note);
       case type.BIND:
-        return this.#record(BIND, destination, note);
+        return this.#record(reply.BIND, destination, note);
       case type.DESCRIBE:
-        return this.#record(DESCRIBE, destination, note);
+        return this.#record(reply.DESCRIBE, destination, note);
       case type.EXECUTE:
-        return this.#record(EXECUTE, destination, note);
+        return this.#record(reply.EXECUTE, destination, note);
       case type.CLOSE:
-        return this.#record(CLOSE, destination, note);
+        return this.#record(reply.CLOSE, destination, note);
       case type.FUNCTION_CALL:
-        return this.#record(FUNCTION, destination);
+        return this.#record(reply.FUNCTION, destination);
       case type.SYNC:
         if (this.#copyIn) return SKIP;
         if (this.syncIsAmbiguous) return HOLD;
-        return this.#record(SYNC, destination);
+        return this.#record(reply.SYNC, destination);
       case type.FLUSH:
         return this.#copyIn || !this.#batchOpen ? SKIP : FORWARD;
       case type.COPY_DATA:
@@ -190,8 +178,19 @@ export class ReplyLedger {
    * everything before it has been answered (`takeDue`), perhaps at once, and is dropped if an error comes first.
    */
   answerOurselves(code: typeof type.PARSE | typeof type.CLOSE, note: ReplyNote): void {
-    this.#record(code === type.PARSE ? OWN_PARSE : OWN_CLOSE, TO_CLIENT, note);
+    this.#record(code === type.PARSE ? reply.OWN_PARSE : reply.OWN_CLOSE, reply.TO_CLIENT, note);
     this.#collectDue();
+  }
+
+  /**
+   * An error has come that the client will not hear of. If nothing more is owed than the ReadyForQuery of its batch, that is
+   * nobody's from now on; returns whether it is so.
+   */
+  withdrawReady(): boolean {
+    const ready = reply.SYNC | (reply.TO_CLIENT << reply.DESTINATION_SHIFT) | reply.ONE;
+    if (this.#batchOpen || this.#entries !== 1 || this.#ring[this.#head] !== ready) return false;
+    this.#ring[this.#head] = reply.SYNC | (reply.TO_NOBODY << reply.DESTINATION_SHIFT) | reply.ONE;
+    return true;
   }
 
   /** The types of our own replies that are due, in order. */
@@ -213,52 +212,61 @@ export class ReplyLedger {
   reply(code: number, error: ErrorFields | null = null): Destination | typeof NOT_OWED {
     if (this.#entries === 0) return NOT_OWED;
     const entry = this.#ring[this.#head]!;
-    const kind = entry & KIND_MASK;
-    const destination = destinationOf(entry);
+    const kind = entry & reply.KIND_MASK;
+    const destination = reply.destinationOf(entry);
     switch (code) {
       case type.DATA_ROW:
+        this.#showsRows = true;
+        return kind === reply.EXECUTE || kind === reply.QUERY ? destination : NOT_OWED;
       case type.COPY_DATA:
       case type.COPY_DONE:
       case type.COPY_OUT_RESPONSE:
-        return kind === EXECUTE || kind === QUERY ? destination : NOT_OWED;
+        return kind === reply.EXECUTE || kind === reply.QUERY ? destination : NOT_OWED;
       case type.ROW_DESCRIPTION:
-        if (kind === DESCRIBE) this.#pop();
-        else if (kind !== QUERY && kind !== EXECUTE) return NOT_OWED;
+        if (kind === reply.DESCRIBE) {
+          this.#pop();
+          return destination;
+        }
+        this.#showsRows = true;
+        if (kind !== reply.QUERY && kind !== reply.EXECUTE) return NOT_OWED;
         return destination;
       case type.COMMAND_COMPLETE:
       case type.EMPTY_QUERY_RESPONSE:
-        if (kind === EXECUTE) this.#pop();
-        else if (kind !== QUERY) return NOT_OWED;
+        this.#showsRows = false;
+        if (kind === reply.EXECUTE) this.#pop();
+        else if (kind !== reply.QUERY) return NOT_OWED;
         this.#copyBoth = false;
         return destination;
       case type.READY_FOR_QUERY:
-        if (kind < READY_KINDS) return NOT_OWED;
-        this.#endedQuery = kind === QUERY;
+        if (kind < reply.READY_KINDS) return NOT_OWED;
+        this.#endedQuery = kind === reply.QUERY;
         this.#pop();
         return destination;
       case type.PARSE_COMPLETE:
-        return this.#completes(PARSE, kind, destination);
+        return this.#completes(reply.PARSE, kind, destination);
       case type.BIND_COMPLETE:
-        return this.#completes(BIND, kind, destination);
+        return this.#completes(reply.BIND, kind, destination);
       case type.CLOSE_COMPLETE:
-        return this.#completes(CLOSE, kind, destination);
+        return this.#completes(reply.CLOSE, kind, destination);
       case type.PORTAL_SUSPENDED:
-        return this.#completes(EXECUTE, kind, destination);
+        this.#showsRows = false;
+        return this.#completes(reply.EXECUTE, kind, destination);
       case type.NO_DATA:
-        return this.#completes(DESCRIBE, kind, destination);
+        return this.#completes(reply.DESCRIBE, kind, destination);
       case type.PARAMETER_DESCRIPTION:
-        return kind === DESCRIBE ? destination : NOT_OWED;
+        return kind === reply.DESCRIBE ? destination : NOT_OWED;
       case type.FUNCTION_CALL_RESPONSE:
-        return kind === FUNCTION ? destination : NOT_OWED;
+        return kind === reply.FUNCTION ? destination : NOT_OWED;
       case type.COPY_IN_RESPONSE:
       case type.COPY_BOTH_RESPONSE:
-        if (kind !== EXECUTE && kind !== QUERY) return NOT_OWED;
+        if (kind !== reply.EXECUTE && kind !== reply.QUERY) return NOT_OWED;
         this.#beginCopyIn(kind, code === type.COPY_BOTH_RESPONSE);
         return destination;
       case type.ERROR_RESPONSE:
         this.#copyIn = false;
         this.#copyBoth = false;
-        if (kind < READY_KINDS) this.#dropToSync(error);
+        this.#showsRows = false;
+        if (kind < reply.READY_KINDS) this.#dropToSync(error);
         return destination;
       default:
         return NOT_OWED;
@@ -268,40 +276,42 @@ export class ReplyLedger {
   #record(kind: number, destination: Destination, note: ReplyNote | null = null): Verdict {
     if (this.#skippingToSync) {
       // The server will not even look at it.
-      if (kind !== SYNC) {
+      if (kind !== reply.SYNC) {
         note?.skipped();
         return FORWARD;
       }
       this.#skippingToSync = false;
     }
     this.#push(kind, destination, note);
-    if (kind >= READY_KINDS) {
+    if (kind >= reply.READY_KINDS) {
       this.#readyOwed++;
       this.#batch++;
       this.#batchOpen = false;
+      this.#batchReads = false;
     } else {
       this.#batchOpen = true;
+      if (kind >= reply.BIND && kind <= reply.EXECUTE) this.#batchReads = true;
     }
-    if (kind === QUERY || kind === EXECUTE) this.#openersOwed++;
+    if (kind === reply.QUERY || kind === reply.EXECUTE) this.#openersOwed++;
     return FORWARD;
   }
 
   #push(kind: number, destination: Destination, note: ReplyNote | null = null): void {
     const ring = this.#ring;
-    const entry = kind | (destination << DESTINATION_SHIFT) | (note === null ? 0 : NOTED);
+    const entry = kind | (destination << reply.DESTINATION_SHIFT) | (note === null ? 0 : reply.NOTED);
     if (note !== null) this.#notes.push(note);
     this.#owed++;
-    if (destination === SUBSTITUTE) this.#substitutes++;
+    if (destination === reply.SUBSTITUTE) this.#substitutes++;
     if (this.#entries > 0) {
       const last = (this.#head + this.#entries - 1) & (ring.length - 1);
       const value = ring[last]!;
-      if ((value & ENTRY_MASK) === entry && value >> 8 < MAX_COUNT) {
-        ring[last] = value + ONE;
+      if ((value & reply.ENTRY_MASK) === entry && value >> 8 < reply.MAX_COUNT) {
+        ring[last] = value + reply.ONE;
         return;
       }
     }
     if (this.#entries === ring.length) this.#enlarge();
-    this.#ring[(this.#head + this.#entries) & (this.#ring.length - 1)] = entry | ONE;
+    this.#ring[(this.#head + this.#entries) & (this.#ring.length - 1)] = entry | reply.ONE;
     this.#entries++;
   }
 
@@ -317,15 +327,15 @@ export class ReplyLedger {
   #pop(): void {
     const ring = this.#ring;
     const entry = ring[this.#head]!;
-    const kind = entry & KIND_MASK;
+    const kind = entry & reply.KIND_MASK;
     this.#owed--;
-    if (kind >= READY_KINDS) this.#readyOwed--;
-    if (kind === QUERY || kind === EXECUTE) this.#openersOwed--;
+    if (kind >= reply.READY_KINDS) this.#readyOwed--;
+    if (kind === reply.QUERY || kind === reply.EXECUTE) this.#openersOwed--;
     if (this.#openersOwed === 0) this.#copyDataSinceMark = false;
-    if (isSubstitute(entry)) this.#substitutesGone++;
-    if ((entry & NOTED) !== 0) this.#notes.shift().answered();
+    if (reply.isSubstitute(entry)) this.#substitutesGone++;
+    if ((entry & reply.NOTED) !== 0) this.#notes.shift().answered();
     if (entry >> 8 > 1) {
-      ring[this.#head] = entry - ONE;
+      ring[this.#head] = entry - reply.ONE;
       return;
     }
     this.#dropEntry();
@@ -336,16 +346,16 @@ export class ReplyLedger {
   #collectDue(): void {
     while (this.#entries > 0) {
       const entry = this.#ring[this.#head]!;
-      const kind = entry & KIND_MASK;
+      const kind = entry & reply.KIND_MASK;
       // Marks that have reached the head belong to a COPY that never was.
-      if (kind === COPY_MARK) {
+      if (kind === reply.COPY_MARK) {
         this.#dropMarks();
         continue;
       }
-      if (kind !== OWN_PARSE && kind !== OWN_CLOSE) return;
+      if (kind !== reply.OWN_PARSE && kind !== reply.OWN_CLOSE) return;
       for (let count = entry >> 8; count > 0; count--) {
         this.#owed--;
-        this.#due.push(kind === OWN_PARSE ? type.PARSE_COMPLETE : type.CLOSE_COMPLETE);
+        this.#due.push(kind === reply.OWN_PARSE ? type.PARSE_COMPLETE : type.CLOSE_COMPLETE);
         this.#notes.shift().answered();
       }
       this.#dropEntry();
@@ -372,7 +382,7 @@ export class ReplyLedger {
     this.#copyDataSinceMark = false;
     if (this.#copyIn) this.#copyIn = false;
     // Without anything that could be a COPY, the server ignores it.
-    else if (this.#openersOwed > 0 && !this.#skippingToSync) this.#push(COPY_MARK, TO_CLIENT);
+    else if (this.#openersOwed > 0 && !this.#skippingToSync) this.#push(reply.COPY_MARK, reply.TO_CLIENT);
   }
 
   /** The first entry is a COPY that the server has accepted: it ignores the Syncs that were sent up to the end of the data. */
@@ -384,16 +394,16 @@ export class ReplyLedger {
     for (let i = 0; i < this.#entries; i++) {
       const entry = this.#ring[(this.#head + i) & (this.#ring.length - 1)]!;
       const count = entry >> 8;
-      if (inData && i > 0 && (entry & KIND_MASK) === SYNC) {
+      if (inData && i > 0 && (entry & reply.KIND_MASK) === reply.SYNC) {
         this.#owed -= count;
         this.#readyOwed -= count;
         continue;
       }
-      if (inData && (entry & KIND_MASK) === COPY_MARK) {
+      if (inData && (entry & reply.KIND_MASK) === reply.COPY_MARK) {
         inData = false;
         this.#copyIn = false;
         this.#owed--;
-        if (count > 1) entries.push(entry - ONE);
+        if (count > 1) entries.push(entry - reply.ONE);
         continue;
       }
       entries.push(entry);
@@ -402,28 +412,31 @@ export class ReplyLedger {
     this.#head = 0;
     this.#entries = entries.length;
     // The Sync that seemed to end the batch did not.
-    if (kind === EXECUTE && this.#readyOwed === 0) this.#batchOpen = true;
+    if (kind === reply.EXECUTE && this.#readyOwed === 0) {
+      this.#batchOpen = true;
+      this.#batchReads = true;
+    }
   }
 
   /** The first entry failed: of what follows it, the server looks at nothing before the next Sync. */
   #dropToSync(error: ErrorFields | null): void {
-    const failed = (this.#ring[this.#head]! & NOTED) === 0 ? null : this.#notes.shift();
+    const failed = (this.#ring[this.#head]! & reply.NOTED) === 0 ? null : this.#notes.shift();
     let skipped = failed === null ? 0 : -1;
     while (this.#entries > 0) {
       const entry = this.#ring[this.#head]!;
-      const kind = entry & KIND_MASK;
+      const kind = entry & reply.KIND_MASK;
       const count = entry >> 8;
-      if (kind === SYNC) {
+      if (kind === reply.SYNC) {
         this.#notes.skip(skipped);
         failed?.failed(error);
         if (this.#openersOwed === 0) this.#copyDataSinceMark = false;
         return;
       }
-      if ((entry & NOTED) !== 0) skipped += count;
+      if ((entry & reply.NOTED) !== 0) skipped += count;
       this.#owed -= count;
-      if (kind >= READY_KINDS) this.#readyOwed -= count;
-      if (kind === QUERY || kind === EXECUTE) this.#openersOwed -= count;
-      if (isSubstitute(entry)) this.#substitutesGone += count;
+      if (kind >= reply.READY_KINDS) this.#readyOwed -= count;
+      if (kind === reply.QUERY || kind === reply.EXECUTE) this.#openersOwed -= count;
+      if (reply.isSubstitute(entry)) this.#substitutesGone += count;
       this.#dropEntry();
     }
     this.#notes.skip(skipped);
@@ -432,12 +445,4 @@ export class ReplyLedger {
     this.#batchOpen = true;
     this.#copyDataSinceMark = false;
   }
-}
-
-function destinationOf(entry: number): Destination {
-  return ((entry >> DESTINATION_SHIFT) & DESTINATION_MASK) as Destination;
-}
-
-function isSubstitute(entry: number): boolean {
-  return destinationOf(entry) === SUBSTITUTE;
 }

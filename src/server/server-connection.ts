@@ -8,6 +8,10 @@ import type { ServerCloseReason } from '../base/close-reason.ts';
 import type { Environment, SocketAddress } from '../base/environment.ts';
 import type { LinkedList, Listed } from '../base/linked-list.ts';
 import { WRITE_GONE, WRITE_LENT } from '../base/transport.ts';
+import type { TransportSecurity } from '../base/transport-security.ts';
+import { ServerNegotiation } from '../net/server-negotiation.ts';
+import type { TlsPlan } from '../net/server-security.ts';
+import { TlsError } from '../net/tls-error.ts';
 import { Wire, type WireReader } from '../net/wire.ts';
 import * as client from '../protocol/client-messages.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
@@ -17,7 +21,9 @@ import type { Lease } from './lease.ts';
 import type { ReplyNote } from './note-queue.ts';
 import type { ParameterTable } from './parameter-table.ts';
 import { PreparedStatements } from './prepared-statements.ts';
-import { type Destination, ReplyLedger, TO_CLIENT, TO_NOBODY } from './reply-ledger.ts';
+import { RepeatableBatch } from './repeatable-batch.ts';
+import { type Destination, TO_CLIENT, TO_NOBODY } from './reply-entry.ts';
+import { ReplyLedger } from './reply-ledger.ts';
 import type { ServerFailure, ServerHolder, ServerOwner } from './server-holder.ts';
 import { type LoginListener, type LoginResult, type ServerCredentials, ServerLogin } from './server-login.ts';
 import { ServerParameters } from './server-parameters.ts';
@@ -43,6 +49,8 @@ export interface ServerConnectionOptions {
   readonly owner: ServerOwner;
   /** The version of protocol 3 to ask for. */
   readonly protocolMinor: number;
+  /** Null: it is not to be secured. */
+  readonly tls: TlsPlan | null;
   /** Of the pool. */
   readonly parameterTable: ParameterTable;
   readonly maxMessageBytes: number;
@@ -69,6 +77,8 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   readonly prepared: PreparedStatements;
   /** What clients have left in its session. */
   readonly dirt = new SessionDirt();
+  /** What its client has sent of the batch that is under way. */
+  readonly batch = new RepeatableBatch();
   readonly parameters: ServerParameters;
   /** Everything that was reported at login, in the server's spelling. */
   reported: ReadonlyMap<string, string> = new Map();
@@ -125,6 +135,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.#login = new ServerLogin(options.credentials, options.environment, options.keys, this);
     this.#framer = new MessageFramer(this.#replies, options.maxMessageBytes, type.DATA_ROW);
     this.wire = new Wire(this, (handler) => options.environment.dial(options.address, handler));
+    if (options.tls !== null) ServerNegotiation.begin(this.wire, options.tls);
     this.requests = new ServerRequests(this, this.#replies, options.unguessable);
   }
 
@@ -140,13 +151,27 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     return this.#recovery;
   }
 
+  get security(): TransportSecurity | null {
+    return this.wire.security;
+  }
+
   get isLoggingIn(): boolean {
     return this.#login !== null;
+  }
+
+  /** How a cancel for it is to be secured: never less than it is itself (CVE-2020-25694). */
+  get cancelTls(): TlsPlan | null {
+    const { tls } = this.#options;
+    return tls === null || this.wire.security === null ? null : { ...tls, isRequired: true };
   }
 
   /** The client has been sent part of a message of this server's. */
   get midMessage(): boolean {
     return this.#framer.midForward;
+  }
+
+  set maxMessageBytes(bytes: number) {
+    this.#framer.maxLength = bytes;
   }
 
   /** Process id of the backend; 0 if the server did not say. */
@@ -292,13 +317,13 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.wire.destroy();
   }
 
-  /** The peer has ended the connection, or the network has. */
-  #lose(reason: ServerCloseReason, words: string): void {
+  /** The peer has ended the connection, or the network has; `kind` if it was on its way. */
+  #lose(reason: ServerCloseReason, words: string, kind: 'unreachable' | 'not-secured' = 'unreachable'): void {
     const connecting = this.#isComing;
     const midMessage = this.#framer.midForward;
     const holder = this.#leave(connecting ? 'connect_failed' : reason);
     this.wire.destroy();
-    this.#tellLoss(holder, connecting, { kind: 'unreachable', reason: words }, midMessage);
+    this.#tellLoss(holder, connecting, { kind, reason: words }, midMessage);
   }
 
   /** The owner has not heard yet how its login went. It may have ended, and the session with it, in one chunk. */
@@ -336,6 +361,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
   #dropHolder(): void {
     this.#holder = null;
     this.#replies.forgetHolder();
+    this.batch.drop();
     // The rest of a message of the holder's is nobody's.
     this.#framer.skipRest();
     if (this.ledger.hasDue) this.ledger.takeDue();
@@ -405,7 +431,10 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     const code = error === null || !('code' in error) ? null : error.code;
     // A reset comes from a peer that has closed; other errors are the network's and say nothing about the backend.
     const confirmed = this.#peerGone || !this.#reached || code === 'ECONNRESET' || code === 'EPIPE';
-    if (this.#state !== 'closing') this.#lose('eof', error?.message ?? 'connection closed');
+    if (this.#state !== 'closing') {
+      const kind = error instanceof TlsError && !error.isViolation ? 'not-secured' : 'unreachable';
+      this.#lose('eof', error?.message ?? 'connection closed', kind);
+    }
     this.become('closed');
     this.#options.owner.onServerClosed(this, confirmed);
   }
@@ -425,6 +454,8 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
 
   #sendOwn(sql: string, done: OwnQueryDone): void {
     this.#own = done;
+    // A ReadyForQuery that was nobody's may have come in a chunk after which something else had to happen.
+    this.#replies.ownAnswered = false;
     this.#replies.ownError = null;
     this.ledger.admit(type.QUERY, TO_NOBODY);
     this.times.asked();

@@ -53,7 +53,14 @@ export interface ServerHolder {
   onServerDrain(): void;
   /** The error that the pooler forced on the server has come: the holder sends `report` in its place. */
   onServerRefused(report: ErrorReport): void;
+  /**
+   * The first Bind of `batch`, which is what the holder has sent, was refused because the result of its statement has
+   * changed. Returns whether the holder has sent it again: then nobody hears the error.
+   */
+  onServerPlanChanged(batch: Buffer): boolean;
   onServerLost(loss: ServerLoss): void;
+  /** The server is to be closed as soon as the holder gives it back. */
+  onServerOutdated(): void;
   /** Some tenths of a second have passed: what took too long ends. */
   onTick(nowMs: number): void;
 }
@@ -62,7 +69,9 @@ export interface ServerHolder {
 export type ServerFailure =
   | LoginFailure
   /** Refused, unreachable, reset, timed out: the system's words. */
-  | { readonly kind: 'unreachable'; readonly reason: string };
+  | { readonly kind: 'unreachable'; readonly reason: string }
+  /** It could not be secured: in our words, for the server has not proven who it is. */
+  | { readonly kind: 'not-secured'; readonly reason: string };
 
 /** The pool. */
 export interface ServerOwner {

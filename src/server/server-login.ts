@@ -4,11 +4,13 @@
  * the method lets it (SCRAM).
  */
 
+import { type ChannelBindingMode, chooseMechanism } from '../auth/channel-binding.ts';
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import { ScramClient } from '../auth/scram-client.ts';
 import { createNonce } from '../auth/scram-messages.ts';
 import { md5Response, type Secret } from '../auth/secret.ts';
 import type { Environment } from '../base/environment.ts';
+import type { TransportSecurity } from '../base/transport-security.ts';
 import * as client from '../protocol/client-messages.ts';
 import { type ErrorFields, parseErrorFields } from '../protocol/error-fields.ts';
 import {
@@ -25,6 +27,8 @@ export interface ServerCredentials {
   readonly database: string;
   /** What we can answer the server's question with; null if nothing is known. */
   readonly secret: Secret | null;
+  /** Whether SCRAM must be bound to the TLS connection (server_channel_binding). */
+  readonly channelBinding: ChannelBindingMode;
   /** Parameters that its session begins with. */
   readonly parameters: readonly (readonly [name: string, value: string])[];
 }
@@ -39,6 +43,8 @@ export type LoginFailure =
   | { readonly kind: 'impossible'; readonly reason: string };
 
 export interface LoginListener {
+  /** Of the connection, at the time of asking. */
+  readonly security: TransportSecurity | null;
   sendLogin(bytes: Buffer): void;
   onLoginDone(result: LoginResult): void;
   onLoginFailed(failure: LoginFailure): void;
@@ -70,6 +76,8 @@ export class ServerLogin {
   readonly #parameters = new Map<string, string>();
   #cancelKey: Buffer | null = null;
   #scram: ScramClient | null = null;
+  /** The proofs of both sides hold for this TLS connection only. */
+  #isBound = false;
   #askedMinor = OLDEST_MINOR;
   #negotiated = false;
   /** What the server may send next. SASL's three steps cannot be skipped, or a server could pass without its proof. */
@@ -145,6 +153,7 @@ export class ServerLogin {
     switch (request.kind) {
       case 'ok':
         if (this.#expected !== 'request' && this.#expected !== 'ok') return this.#outOfOrder();
+        if (this.#mustBind && !this.#isBound) return this.#unbound();
         this.#expected = 'session';
         return;
       case 'cleartext':
@@ -169,6 +178,7 @@ export class ServerLogin {
 
   #answerCleartext(): void {
     if (this.#expected !== 'request') return this.#outOfOrder();
+    if (this.#mustBind) return this.#unbound();
     const { secret } = this.#credentials;
     if (secret?.kind !== 'plain') return this.#noPassword('password');
     this.#expected = 'ok';
@@ -177,6 +187,7 @@ export class ServerLogin {
 
   #answerMd5(salt: Buffer): void {
     if (this.#expected !== 'request') return this.#outOfOrder();
+    if (this.#mustBind) return this.#unbound();
     const { secret, user } = this.#credentials;
     if (secret === null || secret.kind === 'scram') return this.#noPassword('MD5');
     let response: string;
@@ -192,11 +203,14 @@ export class ServerLogin {
 
   #startScram(mechanisms: readonly string[]): void {
     if (this.#expected !== 'request') return this.#outOfOrder();
-    if (!mechanisms.includes('SCRAM-SHA-256')) return this.#impossible('server offers no SASL mechanism that we have');
-    if (this.#credentials.secret?.kind !== 'plain') return this.#noPassword('SCRAM');
-    this.#scram = new ScramClient({ nonce: createNonce(this.#environment) });
+    const { secret, channelBinding } = this.#credentials;
+    const choice = chooseMechanism(mechanisms, this.#listener.security, channelBinding);
+    if (!choice.ok) return this.#impossible(choice.reason);
+    if (secret?.kind !== 'plain') return this.#noPassword('SCRAM');
+    this.#scram = new ScramClient({ nonce: createNonce(this.#environment), binding: choice.binding });
+    this.#isBound = choice.binding.flag === 'p';
     this.#expected = 'sasl-continue';
-    this.#listener.sendLogin(client.saslInitialResponse('SCRAM-SHA-256', this.#scram.clientFirst()));
+    this.#listener.sendLogin(client.saslInitialResponse(choice.mechanism, this.#scram.clientFirst()));
   }
 
   #continueScram(data: Buffer): void {
@@ -247,6 +261,14 @@ export class ServerLogin {
         ? `server asks for ${method} authentication, but no password is known for user "${user}"`
         : `server asks for ${method} authentication, which a stored ${secret.kind} secret cannot answer`,
     );
+  }
+
+  get #mustBind(): boolean {
+    return this.#credentials.channelBinding === 'require';
+  }
+
+  #unbound(): void {
+    this.#impossible('server asks for no channel binding, which server_channel_binding requires');
   }
 
   #outOfOrder(): void {

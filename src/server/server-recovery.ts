@@ -11,7 +11,7 @@
 import type { Environment } from '../base/environment.ts';
 import { copyFail, SYNC_MESSAGE } from '../protocol/client-messages.ts';
 import * as type from '../protocol/message-type.ts';
-import { TO_NOBODY } from './reply-ledger.ts';
+import { TO_NOBODY } from './reply-entry.ts';
 import type { ServerConnection } from './server-connection.ts';
 
 export class ServerRecovery {

@@ -19,10 +19,13 @@ import {
 } from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
 import { CLOSE_COMPLETE_MESSAGE, message, PARSE_COMPLETE_MESSAGE } from '../protocol/server-messages.ts';
+import { ExcusedTags } from './excused-tags.ts';
 import { POOLED_NAME_PREFIX } from './pooled-statement.ts';
-import { ERROR_TO_CLIENT, NOT_OWED, SUBSTITUTE, TO_NOBODY } from './reply-ledger.ts';
+import { isPlanChange } from './prepared-statement.ts';
+import { ERROR_TO_CLIENT, SUBSTITUTE, TO_NOBODY } from './reply-entry.ts';
+import { NOT_OWED } from './reply-ledger.ts';
 import type { ServerConnection } from './server-connection.ts';
-import { isTagOfInterest, TAG_BYTES } from './session-dirt.ts';
+import { isTagOfInterest, isTagOfTable, TAG_BYTES } from './session-dirt.ts';
 
 /** Messages that are looked into are small; a larger one is forwarded unread. */
 const MAX_FETCHED_BYTES = 65_536;
@@ -91,6 +94,7 @@ export class ServerReplies implements MessageHandler {
       case type.COMMAND_COMPLETE:
         if (end - bodyAt < Math.min(bodyLength, TAG_BYTES)) return MORE;
         if (isTagOfInterest(buffer, bodyAt)) this.#onTag(buffer, bodyAt, bodyLength);
+        else if (!this.#server.ledger.showsRows) this.#onTagWithoutRows(buffer, bodyAt);
         return this.#onReply(code);
       default:
         return this.#onReply(code);
@@ -104,6 +108,12 @@ export class ServerReplies implements MessageHandler {
     const isHeard = this.#clientHears && destination !== TO_NOBODY && destination !== ERROR_TO_CLIENT;
     if (ledger.hasDue || this.#gapWanted) return isHeard ? FLUSH : DROP;
     return isHeard ? FORWARD : SKIP;
+  }
+
+  #onTagWithoutRows(buffer: Buffer, at: number): void {
+    const { ledger, dirt } = this.#server;
+    if (ledger.nextDestination === TO_NOBODY) return;
+    if (isTagOfTable(buffer, at, ledger.nextIsQuery)) dirt.suspectTemporary();
   }
 
   /** A command has succeeded that may change more of the session than its transaction. */
@@ -121,7 +131,8 @@ export class ServerReplies implements MessageHandler {
       parameters.onReset(what);
       holder?.onServerReset(what);
     }
-    if (ledger.nextIsNoted) return;
+    const note = ledger.nextNote;
+    if (note instanceof ExcusedTags && note.excuses(tag)) return;
     const state = dirt.completed(tag);
     if (state !== null && holder !== null) this.#gapWanted = holder.onServerDirty(state);
   }
@@ -219,8 +230,11 @@ export class ServerReplies implements MessageHandler {
       return this.#clientHears ? FORWARD : this.#break('fatal_error');
     }
     if (destination === NOT_OWED) return this.#break('out_of_sync');
+    // Taken in any case: it is for this error only.
+    const batch = isPlanChange(fields) ? this.#server.batch.take() : null;
     if (destination === TO_NOBODY) this.ownError = fields;
     if (destination === TO_NOBODY || !this.#clientHears) return SKIP;
+    if (batch !== null && holder!.onServerPlanChanged(batch)) return SKIP;
     if (destination !== SUBSTITUTE) return this.#forwardError(fields.message, buffer, bodyAt, bodyEnd);
     const refusal = this.#refusals.get(ordinal);
     this.#refusals.delete(ordinal);

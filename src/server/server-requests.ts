@@ -12,7 +12,7 @@ import * as type from '../protocol/message-type.ts';
 import type { ReplyNote } from './note-queue.ts';
 import { Outbox } from './outbox.ts';
 import { POOLED_NAME_PREFIX, parseMessage } from './pooled-statement.ts';
-import { type Destination, ERROR_TO_CLIENT, SUBSTITUTE, TO_CLIENT } from './reply-ledger.ts';
+import { type Destination, ERROR_TO_CLIENT, SUBSTITUTE, TO_CLIENT } from './reply-entry.ts';
 import type { ServerConnection } from './server-connection.ts';
 import type { ServerReplies } from './server-replies.ts';
 

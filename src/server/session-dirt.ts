@@ -34,6 +34,8 @@ const C = 0x43;
 const E = 0x45;
 const L = 0x4c;
 const R = 0x52;
+const S = 0x53;
+const ZERO = 0x30;
 
 /** Tags are shorter than this where they are of interest. */
 export const TAG_BYTES = 16;
@@ -44,6 +46,16 @@ export function isTagOfInterest(buffer: Buffer, at: number): boolean {
   if (!INITIALS.has(first)) return false;
   // SELECT is by far the most frequent one, DELETE comes next; of those with C there is COMMIT.
   return first === C ? buffer[at + 1] === R : !(buffer[at + 1] === E && buffer[at + 2] === L);
+}
+
+/**
+ * Whether the tag at `buffer[at]` is `SELECT n`, of a command that has sent neither a row nor, in a simple Query (`isSimple`),
+ * what its rows are like: then it has made a table, by CREATE TABLE AS or SELECT INTO. In the extended protocol a SELECT
+ * of nothing looks alike.
+ */
+export function isTagOfTable(buffer: Buffer, at: number, isSimple: boolean): boolean {
+  const isSelect = buffer[at] === S && buffer[at + 1] === E && buffer[at + 2] === L;
+  return isSelect && (isSimple || buffer[at + 7] !== ZERO);
 }
 
 export class SessionDirt {
@@ -64,6 +76,11 @@ export class SessionDirt {
   announceTemporary(): void {
     this.#states.add('temporary');
     this.#temporaryAnnounced = true;
+  }
+
+  /** A table was made, nobody knows of which kind. */
+  suspectTemporary(): void {
+    this.#states.add('temporary');
   }
 
   /** A command has succeeded; says what it has left in the session for certain. */

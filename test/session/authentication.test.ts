@@ -125,7 +125,7 @@ function askScram(
   spoil: (final: Buffer) => Buffer | 'in' = (final) => final,
 ): void {
   const peer = new ScramPeerServer(password);
-  asking(bench, s.authentication(10, Buffer.from('SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0')), (session, step) => {
+  asking(bench, s.authentication(10, Buffer.from('SCRAM-SHA-1\0SCRAM-SHA-256\0\0')), (session, step) => {
     const { body } = session.received[step]!;
     if (step === 0) return s.authentication(11, peer.first(body.toString('utf8', body.indexOf(0) + 5)));
     const final = peer.final(body.toString());

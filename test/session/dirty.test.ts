@@ -165,6 +165,24 @@ describe('what leaves nothing behind', () => {
     }
   });
 
+  test.each([
+    `DECLARE x CURSOR FOR SELECT ${'a'.repeat(3000)}`,
+    "DECLARE x CURSOR FOR SELECT ';'",
+    "SET TimeZone = UTC;SET application_name = 'a;b' ; SET LOCAL work_mem = 1MB;SELECT a",
+  ])('nor is %s', (sql) => {
+    const { bench, alice } = scene();
+    expect(asked(bench, () => expect(alice.query(sql)).not.toContain('N('))).toEqual([sql]);
+  });
+
+  test.each([
+    ['SET TimeZone = UTC;SET work_mem = 1MB', RESET_SETTINGS],
+    ['DECLARE x CURSOR FOR SELECT a;DECLARE y CURSOR WITH HOLD FOR SELECT a', 'CLOSE ALL'],
+    ["SET TimeZone = E'\\\\';SET TimeZone = UTC", RESET_SETTINGS],
+  ])('but what stands behind it is, and what cannot be told: %s', (sql, reset) => {
+    const { bench, alice } = scene();
+    expect(asked(bench, () => expect(alice.query(sql)).toContain('N('))).toEqual([sql, reset]);
+  });
+
   test('an unnamed Parse that was skipped tells nothing of the old statement', () => {
     const { bench, alice } = scene();
     alice.exchange(m.parse('SET work_mem = 1MB'), m.sync());

@@ -12,25 +12,37 @@ function attribute(message: string, name: string): string {
 export class ScramPeerClient {
   readonly #password: string;
   readonly #nonce = 'rOprNGfwEbeRWgbNEkqO';
+  readonly #header: string;
+  readonly #bound: Buffer;
   #authMessage = '';
   #saltedPassword = Buffer.alloc(0);
 
-  constructor(password: string) {
+  /** `bound` is what the header `p=…,,` binds to. */
+  constructor(password: string, header = 'n,,', bound: Buffer = Buffer.alloc(0)) {
     this.#password = password;
+    this.#header = header;
+    this.#bound = bound;
   }
 
   first(): Buffer {
-    return Buffer.from(`n,,n=,r=${this.#nonce}`);
+    return Buffer.from(`${this.#header}n=,r=${this.#nonce}`);
   }
 
   final(serverFirst: string): Buffer {
     const salt = Buffer.from(attribute(serverFirst, 's'), 'base64');
     this.#saltedPassword = pbkdf2Sync(this.#password, salt, Number(attribute(serverFirst, 'i')), 32, 'sha256');
-    const withoutProof = `c=biws,r=${attribute(serverFirst, 'r')}`;
+    const binding = Buffer.concat([Buffer.from(this.#header), this.#bound]).toString('base64');
+    const withoutProof = `c=${binding},r=${attribute(serverFirst, 'r')}`;
     this.#authMessage = `n=,r=${this.#nonce},${serverFirst},${withoutProof}`;
     const clientKey = hmac(this.#saltedPassword, 'Client Key');
     const proof = xor(clientKey, hmac(hash(clientKey), this.#authMessage));
     return Buffer.from(`${withoutProof},p=${proof.toString('base64')}`);
+  }
+
+  /** StoredKey and ServerKey, as in a stored verifier, with the salt of the last challenge. */
+  get verifierKeys(): string {
+    const storedKey = hash(hmac(this.#saltedPassword, 'Client Key'));
+    return `${storedKey.toString('base64')}:${hmac(this.#saltedPassword, 'Server Key').toString('base64')}`;
   }
 
   /** Whether the server has the verifier, too. */
@@ -43,6 +55,10 @@ export class ScramPeerClient {
 export class ScramPeerServer {
   readonly #saltedPassword: Buffer;
   readonly #salt = Buffer.from('W22ZaJ0SNY7soEsUEjb6gQ==', 'base64');
+  /** gs2-header of the client, as it came. */
+  header = '';
+  /** What the client has bound the exchange to, header and all. */
+  binding = Buffer.alloc(0);
   #clientFirst = '';
   #serverFirst = '';
 
@@ -51,7 +67,8 @@ export class ScramPeerServer {
   }
 
   first(clientFirst: string): Buffer {
-    this.#clientFirst = clientFirst.replace(/^[^,]*,[^,]*,/, '');
+    this.header = /^[^,]*,[^,]*,/.exec(clientFirst)?.[0] ?? '';
+    this.#clientFirst = clientFirst.slice(this.header.length);
     this.#serverFirst = `r=${attribute(clientFirst, 'r')}ServerNonce,s=${this.#salt.toString('base64')},i=4096`;
     return Buffer.from(this.#serverFirst);
   }
@@ -61,6 +78,7 @@ export class ScramPeerServer {
     const authMessage = `${this.#clientFirst},${this.#serverFirst},${clientFinal.replace(/,p=.*$/, '')}`;
     const clientKey = hmac(this.#saltedPassword, 'Client Key');
     const expected = xor(clientKey, hmac(hash(clientKey), authMessage));
+    this.binding = Buffer.from(attribute(clientFinal, 'c'), 'base64');
     if (attribute(clientFinal, 'p') !== expected.toString('base64')) return null;
     return Buffer.from(`v=${hmac(hmac(this.#saltedPassword, 'Server Key'), authMessage).toString('base64')}`);
   }

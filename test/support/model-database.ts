@@ -4,11 +4,14 @@
 export class SqlError extends Error {
   readonly code: string;
   readonly severity: 'ERROR' | 'FATAL';
+  /** Where PostgreSQL raises it, if that matters. */
+  readonly routine: string | undefined;
 
-  constructor(code: string, message: string, severity: 'ERROR' | 'FATAL' = 'ERROR') {
+  constructor(code: string, message: string, severity: 'ERROR' | 'FATAL' = 'ERROR', routine?: string) {
     super(message);
     this.code = code;
     this.severity = severity;
+    this.routine = routine;
   }
 }
 
@@ -50,6 +53,8 @@ const CANONICAL: Readonly<Record<string, string>> = {
 export class ModelDatabase {
   /** Tokens of committed INSERTs and COPYs, in the order of their commits. */
   readonly rows: string[] = [];
+  /** Of the columns of the one table, which ALTER changes at once. */
+  tableVersion = 1;
   readonly parameters = new Map(DEFAULT_PARAMETERS);
   readonly unreported = new Map(UNREPORTED);
 

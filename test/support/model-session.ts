@@ -38,6 +38,9 @@ export class ModelSession {
   readonly #output: ModelOutput;
   readonly #pid: number;
   readonly #statements = new Map<string, Statement | null>();
+  /** For which columns of the table a statement was prepared. */
+  readonly #tableVersions = new WeakMap<Statement, number>();
+  readonly #database: ModelDatabase;
   readonly #portals = new Map<string, Portal>();
   #unflushed: Buffer[] = [];
   #unflushedBytes = 0;
@@ -53,6 +56,7 @@ export class ModelSession {
 
   constructor(database: ModelDatabase, pid: number, parameters: ReadonlyMap<string, string>, output: ModelOutput) {
     this.transaction = new ModelTransaction(database, parameters);
+    this.#database = database;
     this.#pid = pid;
     this.#output = output;
   }
@@ -189,8 +193,8 @@ export class ModelSession {
   }
 
   #fail(error: SqlError): void {
-    const { severity, code, message } = error;
-    this.#reply(server.error({ severity, code, message }));
+    const { severity, code, message, routine } = error;
+    this.#reply(server.error({ severity, code, message, ...(routine === undefined ? {} : { routine }) }));
     this.#flush();
     if (severity === 'FATAL') return this.#exit();
     this.transaction.abort();
@@ -276,6 +280,7 @@ export class ModelSession {
       throw new SqlError('42P05', `prepared statement "${name}" already exists`);
     }
     this.#statements.set(name, statement);
+    if (statement !== null) this.#tableVersions.set(statement, this.#database.tableVersion);
     this.#reply(server.parseComplete());
   }
 
@@ -283,6 +288,7 @@ export class ModelSession {
     const [portal = '', name = ''] = strings(body);
     const statement = this.#statement(name);
     if (statement !== null) this.transaction.check(statement);
+    this.#revalidate(statement);
     if (portal !== '' && this.#portals.has(portal)) throw new SqlError('42P03', `cursor "${portal}" already exists`);
     this.#portals.set(portal, { statement, rowsSent: 0, isDone: false });
     this.#reply(server.bindComplete());
@@ -292,6 +298,13 @@ export class ModelSession {
     const statement = this.#statements.get(name);
     if (statement === undefined) throw new SqlError('26000', `prepared statement "${name}" does not exist`);
     return statement;
+  }
+
+  /** plancache.c: RevalidateCachedQuery */
+  #revalidate(statement: Statement | null): void {
+    if (statement?.verb !== 'STAR' || this.#tableVersions.get(statement) === this.#database.tableVersion) return;
+    const message = 'cached plan must not change result type';
+    throw new SqlError('0A000', message, 'ERROR', 'RevalidateCachedQuery');
   }
 
   #portal(name: string): Portal {
@@ -306,6 +319,7 @@ export class ModelSession {
     const statement = isStatement ? this.#statement(name) : this.#portal(name).statement;
     const columns = statement?.columns ?? null;
     if (columns !== null) this.transaction.checkUsable();
+    if (isStatement) this.#revalidate(statement);
     if (isStatement) this.#reply(server.parameterDescription());
     this.#reply(columns === null ? server.noData() : server.rowDescription(...columns));
   }

@@ -27,6 +27,9 @@ const VERBS = [
   'TOKENS',
   /** `SELECT text`: one row. */
   'SELECT',
+  /** `STAR text`: one row, with one column for each ALTER so far. A plan of it does not outlast an ALTER. */
+  'STAR',
+  'ALTER',
   /** `ROWS count text`: so many rows. */
   'ROWS',
   /** `FAIL sqlstate`: an error while it runs. */
@@ -78,6 +81,7 @@ const SESSION_TAGS: readonly (readonly [RegExp, string])[] = [
 const COLUMNS: Readonly<Partial<Record<Verb, readonly string[]>>> = {
   TOKENS: ['token'],
   SELECT: ['?column?'],
+  STAR: ['a'],
   ROWS: ['row'],
   SHOW: ['setting'],
   PID: ['pg_backend_pid'],

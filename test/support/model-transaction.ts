@@ -102,6 +102,11 @@ export class ModelTransaction {
         return this.#rows([...this.#database.rows, ...this.#pending]);
       case 'SELECT':
         return this.#rows([text]);
+      case 'STAR':
+        return this.#rows([text]);
+      case 'ALTER':
+        this.#database.tableVersion++;
+        return [];
       case 'ROWS':
         return this.#rows(Array.from({ length: count }, () => text));
       case 'SHOW':

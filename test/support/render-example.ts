@@ -1,5 +1,6 @@
 /** Derives `pgbouncer.example.yaml` from the table of settings. */
-import { databaseSettings, type Setting, settingGroups, userSettings } from '../../src/config/settings.ts';
+import type { Setting } from '../../src/config/setting.ts';
+import { databaseSettings, peerSettings, settingGroups, userSettings } from '../../src/config/settings.ts';
 import { defaultInYaml } from './setting-text.ts';
 
 const HEAD = `\
@@ -36,7 +37,15 @@ ${OTHER_DATABASES}
 # A user's settings win over those of a database, which win over those above.
 users:
   app:
-${users}`;
+${users}
+# The other poolers of a group that clients reach by one address, by their peer_id.
+# peers:
+#   2:
+${commented(renderSettings(peerSettings, '    '))}`;
+}
+
+function commented(text: string): string {
+  return text.replaceAll(/^(?!$)/gm, '# ');
 }
 
 function renderSettings(settings: readonly Setting[], indent: string): string {

@@ -4,31 +4,45 @@
  * must not leave behind, and for closes that the test did not announce.
  */
 import { onTestFinished } from 'vitest';
+import { Consoles } from '../../src/admin/consoles.ts';
 import { DerivedKeys } from '../../src/auth/derived-keys.ts';
+import { loadAuthPolicy } from '../../src/auth/load-auth-policy.ts';
 import { parseSecret } from '../../src/auth/secret.ts';
 import type { SecretSource } from '../../src/auth/secret-source.ts';
+import { BoundedLog } from '../../src/base/bounded-log.ts';
 import type { ClientCloseReason, ServerCloseReason } from '../../src/base/close-reason.ts';
 import { errors } from '../../src/base/errors.ts';
 import type { Client } from '../../src/client/client.ts';
 import { ClientLogin, type LoginContext } from '../../src/client/client-login.ts';
 import { ClientRegistry } from '../../src/client/client-registry.ts';
+import { takeSnapshot } from '../../src/client/client-snapshot.ts';
+import { ConnectionIds } from '../../src/client/connection-ids.ts';
+import { type DetailSnapshot, snapshotDetails } from '../../src/client/detail-snapshot.ts';
+import { Suspension } from '../../src/client/suspension.ts';
 import type { Config } from '../../src/config/config.ts';
 import { configFromObject } from '../../src/config/load-config.ts';
+import type { ClientSecurity } from '../../src/net/client-security.ts';
 import { Resolver } from '../../src/net/resolver.ts';
+import type { ServerSecurity } from '../../src/net/server-security.ts';
+import { DatabaseControl } from '../../src/pool/database-control.ts';
 import { Janitor } from '../../src/pool/janitor.ts';
 import type { Pool } from '../../src/pool/pool.ts';
 import { upkeep } from '../../src/pool/pool-upkeep.ts';
 import { ProcessBudget } from '../../src/pool/process-budget.ts';
 import { Router } from '../../src/pool/router.ts';
+import type { PoolerSnapshot } from '../../src/pool/snapshot.ts';
 import { StatementRegistry } from '../../src/server/statement-registry.ts';
+import { handMadeSnapshot } from '../unit/metrics/hand-made-snapshot.ts';
 import { MemoryStream } from './memory-stream.ts';
+import { noClientTls, noServerTls } from './memory-tls.ts';
 import { MemoryTransport, type Segmentation, SharedMemory } from './memory-transport.ts';
 import type { LoginOptions } from './raw-client.ts';
+import { RecordingActions } from './recording-actions.ts';
 import { RecordingLogger } from './recording-logger.ts';
 import { ScriptedServer } from './scripted-server.ts';
 import type { ScriptedSession } from './scripted-session.ts';
 import { SessionClient } from './session-client.ts';
-import { baselineProblems, checkStep, expectBaseline } from './session-invariants.ts';
+import { baselineProblems, checkStep, expectBaseline, usesOf } from './session-invariants.ts';
 import { VirtualEnvironment } from './virtual-environment.ts';
 
 /** Settings of the section `pgbouncer:`; `pool_size` is short for `default_pool_size`. */
@@ -43,6 +57,9 @@ export interface BenchSetup {
   readonly seed?: number;
   /** Steps in an order that chance decides. */
   readonly shuffled?: boolean;
+  /** How TLS is done; without it there is none. See `memory-tls.ts`. */
+  readonly clientSecurity?: (environment: VirtualEnvironment) => ClientSecurity;
+  readonly serverSecurity?: ServerSecurity;
   /** Sockets read into memory of their own each time, as TLS ones do. */
   readonly ownMemory?: boolean;
   /** The caller cleans up by `finish` (many benches in one test). */
@@ -75,16 +92,21 @@ export function sessionBench(settings: BenchSettings = {}, setup: BenchSetup = {
 export class SessionBench {
   readonly environment: VirtualEnvironment;
   readonly log = new RecordingLogger();
-  readonly config: Config;
+  config: Config;
   readonly registry: ClientRegistry;
   readonly budget: ProcessBudget;
   readonly router: Router;
   readonly resolver: Resolver;
   readonly janitor: Janitor;
   readonly statements = new StatementRegistry();
+  readonly consoles: Consoles;
+  /** What the console asks of the whole pooler; a test may answer otherwise. */
+  readonly actions = new RecordingActions();
   readonly clients: SessionClient[] = [];
   /** The pooler's ends of the clients' connections. */
   readonly accepted: MemoryTransport[] = [];
+  readonly #ids = new ConnectionIds();
+  readonly #suspension: Suspension;
   readonly #logins: LoginContext;
   readonly #servers = new Map<string, ScriptedServer>();
   readonly #clientMemory: SharedMemory | null;
@@ -93,22 +115,17 @@ export class SessionBench {
   readonly #expectedServers = new Set<ServerCloseReason>();
   #nextClientPort = 50_000;
   #isFinished = false;
+  /** What was in use when a reload made a limit smaller: it may only shrink. By scope, or pool. */
+  readonly overdrafts = new Map<string, number>();
+  readonly #settings: BenchSettings;
 
-  constructor({ pool_size, ...settings }: BenchSettings, setup: BenchSetup) {
+  constructor(settings: BenchSettings, setup: BenchSetup) {
+    this.#settings = settings;
     this.#setup = setup;
     this.environment = new VirtualEnvironment({ seed: setup.seed ?? 1, shuffled: setup.shuffled ?? false });
     this.environment.onStep = () => checkStep(this);
     this.#clientMemory = setup.ownMemory === true ? null : new SharedMemory();
-    this.config = configFromObject({
-      pgbouncer: {
-        auth_type: 'trust',
-        pool_mode: 'transaction',
-        ...(pool_size === undefined ? {} : { default_pool_size: pool_size }),
-        ...settings,
-      },
-      databases: setup.databases ?? DEFAULT_DATABASES,
-      users: setup.users ?? {},
-    });
+    this.config = benchConfig(settings, setup);
     const { environment, config, log } = this;
     const keys = new DerivedKeys(environment);
     const secrets = secretsOf(setup.secrets);
@@ -130,17 +147,43 @@ export class SessionBench {
       resolver: this.resolver,
       unguessable: environment.randomBytes(16).toString('hex'),
       statements,
+      security: setup.serverSecurity ?? noServerTls,
       secretOf: (userName) => (secrets.lookup(userName) instanceof Promise ? null : lookedUp(secrets, userName)),
+    });
+    this.#suspension = new Suspension({
+      environment,
+      clients: this.registry.clients,
+      pools: () => this.router.pools,
+      timeoutMs: () => config.settings.suspendTimeoutMs,
+    });
+    this.consoles = new Consoles({
+      environment,
+      version: '1.2.3',
+      log,
+      registry: this.registry,
+      control: new DatabaseControl(this.router),
+      ids: this.#ids,
+      suspension: this.#suspension,
+      config: () => config,
+      snapshot: () => this.#snapshot(),
+      details: () => this.#details(),
+      peers: () => [],
+      actions: this.actions,
     });
     this.#logins = {
       environment,
       config,
       keys,
+      policy: loadAuthPolicy(config.settings, null),
+      systemUser: null,
       log,
       router: this.router,
       registry: this.registry,
       secrets,
       statements,
+      console: this.consoles,
+      security: setup.clientSecurity?.(environment) ?? noClientTls,
+      boundedLog: new BoundedLog(environment, log),
     };
     this.janitor = new Janitor(environment, { onRound: (nowMs) => this.#onRound(nowMs) });
     this.janitor.start();
@@ -190,17 +233,19 @@ export class SessionBench {
       here,
     );
     environment.post(() =>
-      ClientLogin.begin(this.#logins, (handler) => {
-        const options = {
-          ...here,
-          memory: this.#clientMemory,
-          ...(segmentation === undefined ? {} : { segmentation }),
-        };
-        const transport = new MemoryTransport(environment, handler, options, there);
-        this.accepted.push(transport);
-        MemoryTransport.connect(stream.transport, transport);
-        return transport;
-      }),
+      this.#suspension.admit(() =>
+        ClientLogin.begin(this.#logins, (handler) => {
+          const options = {
+            ...here,
+            memory: this.#clientMemory,
+            ...(segmentation === undefined ? {} : { segmentation }),
+          };
+          const transport = new MemoryTransport(environment, handler, options, there);
+          this.accepted.push(transport);
+          MemoryTransport.connect(stream.transport, transport);
+          return transport;
+        }),
+      ),
     );
     const client = new SessionClient(environment, stream);
     this.clients.push(client);
@@ -244,13 +289,25 @@ export class SessionBench {
     return this.environment.settle();
   }
 
+  /** Goes on with another configuration, as `src/pooler.ts` does it; settings that are not named are as they were. */
+  reload(settings: BenchSettings = {}, setup: Pick<BenchSetup, 'databases' | 'users'> = {}): void {
+    this.environment.post(() => {
+      this.config = benchConfig({ ...this.#settings, ...settings }, { ...this.#setup, ...setup });
+      for (const { key, used } of usesOf(this)) this.overdrafts.set(key, used);
+      this.#logins.config = this.config;
+      this.router.configure(this.config);
+      this.registry.configure(this.config);
+    });
+    this.environment.run();
+  }
+
   /** As SIGTERM: ends idle clients, lets the others finish, closes what becomes free. */
   drain(): void {
     this.environment.post(() => {
       const report = errors.shuttingDown();
       this.router.stop(report, 'shutdown');
       for (const login of this.registry.logins) login.onShutdown(report);
-      for (const client of this.registry.clients) client.drain(report);
+      for (const client of this.registry.clients) client.drain(report, 'shutdown');
     });
     this.environment.run();
   }
@@ -327,12 +384,61 @@ export class SessionBench {
     if (server.accepting === 'hang' || server.accepting === 'later') server.accepting = 'refuse';
   }
 
+  #details(): DetailSnapshot {
+    const { environment, config, registry, router, budget } = this;
+    const { pools } = router;
+    return snapshotDetails({
+      environment,
+      config,
+      registry,
+      pools,
+      budget,
+      ids: this.#ids,
+      userNames: ['app'],
+      hosts: [],
+    });
+  }
+
+  #snapshot(): PoolerSnapshot {
+    const { router, config, budget, registry, environment, resolver } = this;
+    return takeSnapshot({
+      state: 'ready',
+      version: '1.2.3',
+      users: 1,
+      dns: { names: resolver.nameCount, lookups: resolver.lookupCount },
+      process: handMadeSnapshot.process,
+      config,
+      nowMs: environment.now(),
+      pools: router.pools,
+      dropped: router.dropped,
+      states: router.states,
+      budget,
+      registry,
+    });
+  }
+
   #onRound(nowMs: number): void {
     const { settings } = this.config;
+    this.consoles.onRound(nowMs);
     this.registry.checkDeadlines(nowMs);
     for (const pool of this.router.pools) upkeep(pool, settings, nowMs);
     this.router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);
   }
+}
+
+function benchConfig({ pool_size, ...settings }: BenchSettings, setup: BenchSetup): Config {
+  return configFromObject({
+    pgbouncer: {
+      auth_type: 'trust',
+      pool_mode: 'transaction',
+      // Time stands still.
+      auth_failure_delay: 0,
+      ...(pool_size === undefined ? {} : { default_pool_size: pool_size }),
+      ...settings,
+    },
+    databases: setup.databases ?? DEFAULT_DATABASES,
+    users: setup.users ?? {},
+  });
 }
 
 function secretsOf(secrets: Readonly<Record<string, string>> | undefined): SecretSource {

@@ -92,12 +92,21 @@ export interface ErrorText {
   readonly message?: string;
   readonly detail?: string;
   readonly hint?: string;
+  readonly routine?: string;
 }
 
-function errorBody({ severity = 'ERROR', code = 'XX000', message = 'no words', detail, hint }: ErrorText): Buffer {
+function errorBody({
+  severity = 'ERROR',
+  code = 'XX000',
+  message = 'no words',
+  detail,
+  hint,
+  routine,
+}: ErrorText): Buffer {
   const fields = [`S${severity}`, `V${severity}`, `C${code}`, `M${message}`];
   if (detail !== undefined) fields.push(`D${detail}`);
   if (hint !== undefined) fields.push(`H${hint}`);
+  if (routine !== undefined) fields.push(`R${routine}`);
   return bytesOf(...fields, Buffer.of(0));
 }
 

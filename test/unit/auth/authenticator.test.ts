@@ -36,14 +36,17 @@ interface Setting {
   readonly usualKind?: Kind;
   readonly keys?: DerivedKeys;
   readonly environment?: FakeEnvironment;
+  readonly channelBinding?: Buffer | null;
 }
 
-function createAuthenticator({ authType, secret, usualKind = 'plain', keys, environment }: Setting): Bench {
+function createAuthenticator(setting: Setting): Bench {
+  const { authType, secret, usualKind = 'plain', keys, environment, channelBinding = null } = setting;
   const steps: AuthenticationStep[] = [];
   const chance = environment ?? new FakeEnvironment();
   const authenticator = new Authenticator({
     authType,
     userName: USER,
+    channelBinding,
     scramIterations: 5000,
     source: {
       usualKind,
@@ -79,7 +82,7 @@ function saslInitial(data: Buffer | null, mechanism = 'SCRAM-SHA-256'): Buffer {
 
 /** Answers whatever is asked, as a client that believes in `password`; returns the last step. */
 async function answerAll(bench: Bench, password = PASSWORD): Promise<AuthenticationStep> {
-  const client = new ScramClient({ nonce: 'clientnonce' });
+  const client = new ScramClient({ nonce: 'clientnonce', binding: { flag: 'n' } });
   const keys = new DerivedKeys(new FakeEnvironment());
   bench.authenticator.start();
   for (;;) {
@@ -196,6 +199,43 @@ describe('who is unknown', () => {
   });
 });
 
+test('wrong passwords are not remembered, right ones are: a flood of guesses pushes out nobody', async () => {
+  for (const kind of ['plain', 'md5', 'scram', null] as const) {
+    const environment = new FakeEnvironment();
+    const keys = new DerivedKeys(environment);
+    const secret = kind === null ? null : await secretOf(kind);
+    for (const password of ['wrong', 'wrong', PASSWORD, PASSWORD]) {
+      await answerAll(createAuthenticator({ authType: 'plain', secret, keys, environment }), password);
+    }
+    const derived = environment.derivations.map(({ password }) => password);
+    const right = kind === 'scram' ? [PASSWORD] : kind === null ? [PASSWORD, PASSWORD] : [];
+    expect(derived).toEqual(['wrong', 'wrong', ...right]);
+  }
+});
+
+test('a client that has gone keeps nobody waiting for its key', async () => {
+  for (const [authType, kind] of [
+    ['plain', 'scram'],
+    ['plain', null],
+    ['scram-sha-256', 'plain'],
+  ] as const) {
+    const environment = new FakeEnvironment();
+    const keys = new DerivedKeys(environment, { maxPasswords: 10, maxConcurrent: 1 });
+    environment.held = [];
+    const busy = keys.saltedPassword('another', Buffer.from('salt'), 1);
+    const secret = kind === null ? null : await secretOf(kind);
+    const bench = createAuthenticator({ authType, secret, keys, environment });
+    bench.authenticator.start();
+    const clientFirst = new ScramClient({ nonce: 'n', binding: { flag: 'n' } }).clientFirst();
+    receive(bench, authType === 'plain' ? passwordMessage('guess') : saslInitial(clientFirst));
+    bench.authenticator.abandon();
+    await environment.finishDerivation();
+    await busy;
+    await settled();
+    expect(environment.derivations).toHaveLength(1);
+  }
+});
+
 describe('empty passwords', () => {
   test.each(['plain', 'md5'] as const)('a stored one (%s) proves nothing', async (kind) => {
     for (const authType of PASSWORD_METHODS) {
@@ -268,7 +308,7 @@ describe('passwords that are no UTF-8', () => {
 
 // faults.md A10 and A11.
 describe('malformed messages', () => {
-  const clientFirst = new ScramClient({ nonce: 'clientnonce' }).clientFirst();
+  const clientFirst = new ScramClient({ nonce: 'clientnonce', binding: { flag: 'n' } }).clientFirst();
 
   test.each([
     [saslInitial(clientFirst, 'SCRAM-SHA-256-PLUS'), 'unknown SASL mechanism'],
@@ -444,7 +484,7 @@ describe('waiting', () => {
 
 describe('any order of messages', () => {
   const RIGHT = passwordMessage(PASSWORD);
-  const other = new ScramClient({ nonce: 'other' });
+  const other = new ScramClient({ nonce: 'other', binding: { flag: 'n' } });
   const junk = [
     RIGHT,
     passwordMessage('wrong'),
@@ -526,7 +566,11 @@ describe('any order of messages', () => {
       const bench = createAuthenticator({ authType, secret: await secretOf('plain') });
       await answerAll(bench, 'wrong');
       const steps = bench.steps.length;
-      for (const message of [RIGHT, saslInitial(new ScramClient({ nonce: 'n' }).clientFirst()), ...junk]) {
+      for (const message of [
+        RIGHT,
+        saslInitial(new ScramClient({ nonce: 'n', binding: { flag: 'n' } }).clientFirst()),
+        ...junk,
+      ]) {
         receive(bench, message);
         await settled();
       }

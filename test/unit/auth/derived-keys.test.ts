@@ -5,7 +5,10 @@ import { FakeEnvironment, settled } from './fake-environment.ts';
 
 const SALT = Buffer.from('0123456789abcdef');
 
-function setUp(limits = { maxEntries: 10_000, maxConcurrent: 2 }): { environment: FakeEnvironment; keys: DerivedKeys } {
+function setUp(limits = { maxPasswords: 10_000, maxConcurrent: 2 }): {
+  environment: FakeEnvironment;
+  keys: DerivedKeys;
+} {
   const environment = new FakeEnvironment();
   return { environment, keys: new DerivedKeys(environment, limits) };
 }
@@ -70,7 +73,7 @@ describe('saltedPassword', () => {
   });
 
   test('forgets what was not used for longest', async () => {
-    const { environment, keys } = setUp({ maxEntries: 2, maxConcurrent: 2 });
+    const { environment, keys } = setUp({ maxPasswords: 2, maxConcurrent: 2 });
     await keys.saltedPassword('a', SALT, 1);
     await keys.saltedPassword('b', SALT, 1);
     await keys.saltedPassword('a', SALT, 1);
@@ -83,7 +86,7 @@ describe('saltedPassword', () => {
   });
 
   test('a failure reaches all who asked, frees its place, and is not remembered', async () => {
-    const { environment, keys } = setUp({ maxEntries: 10, maxConcurrent: 1 });
+    const { environment, keys } = setUp({ maxPasswords: 10, maxConcurrent: 1 });
     environment.failWith = new Error('no memory');
     const askers = await Promise.allSettled([keys.saltedPassword('a', SALT, 1), keys.saltedPassword('a', SALT, 1)]);
     expect(askers.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
@@ -91,6 +94,55 @@ describe('saltedPassword', () => {
     environment.failWith = null;
     expect(await keys.saltedPassword('a', SALT, 1)).toHaveLength(32);
     expect(await keys.saltedPassword('b', SALT, 1)).toHaveLength(32);
+  });
+});
+
+describe('what is not needed any more', () => {
+  test('a password that is forgotten takes its keys with it, and no others', async () => {
+    const { environment, keys } = setUp();
+    for (const password of ['a', 'b']) {
+      await keys.saltedPassword(password, SALT, 1);
+      await keys.saltedPassword(password, SALT, 2);
+    }
+    keys.forget('a');
+    keys.forget('never heard of');
+    await keys.saltedPassword('b', SALT, 1);
+    await keys.saltedPassword('b', SALT, 2);
+    expect(environment.derivations).toHaveLength(4);
+    await keys.saltedPassword('a', SALT, 1);
+    expect(environment.derivations).toHaveLength(5);
+  });
+
+  test('keys of one password are bounded, whatever salts a server comes up with', async () => {
+    const { environment, keys } = setUp({ maxPasswords: 1, maxConcurrent: 2 });
+    for (let i = 0; i < 17; i++) await keys.saltedPassword('a', Buffer.of(i), 1);
+    await keys.saltedPassword('a', Buffer.of(16), 1);
+    await keys.saltedPassword('a', Buffer.of(1), 1);
+    expect(environment.derivations).toHaveLength(17);
+    await keys.saltedPassword('a', Buffer.of(0), 1);
+    expect(environment.derivations).toHaveLength(18);
+  });
+
+  test('a key whose askers have all gone before its turn is not derived', async () => {
+    const { environment, keys } = setUp({ maxPasswords: 10, maxConcurrent: 1 });
+    environment.held = [];
+    const first = keys.saltedPassword('first', SALT, 1);
+    const gone = [{ isGone: false }, { isGone: false }];
+    const left = gone.map((asker) => keys.saltedPassword('left', SALT, 1, asker));
+    const stays = { isGone: false };
+    const shared = [keys.saltedPassword('shared', SALT, 1, gone[0]), keys.saltedPassword('shared', SALT, 1, stays)];
+    for (const asker of gone) asker.isGone = true;
+    await environment.finishDerivation();
+    await environment.finishDerivation();
+    await first;
+    expect((await Promise.allSettled(left)).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    expect(await Promise.all(shared)).toHaveLength(2);
+    expect(environment.derivations.map(({ password }) => password)).toEqual(['first', 'shared']);
+    // It is not remembered as impossible.
+    const again = keys.saltedPassword('left', SALT, 1);
+    await settled();
+    await environment.finishDerivation();
+    expect(await again).toHaveLength(32);
   });
 });
 

@@ -16,7 +16,7 @@ function bytes(text: string): Buffer {
 }
 
 function createClient(): ScramClient {
-  return new ScramClient({ nonce: CLIENT_NONCE, userName: 'user' });
+  return new ScramClient({ nonce: CLIENT_NONCE, userName: 'user', binding: { flag: 'n' } });
 }
 
 /** A client that waits for the server's last word. */
@@ -52,8 +52,10 @@ describe('the exchange of RFC 7677 §3', () => {
   });
 
   test("by default the user's name is left to the startup packet, as libpq does", () => {
-    expect(new ScramClient({ nonce: 'abc' }).clientFirst()).toEqual(bytes('n,,n=,r=abc'));
-    expect(new ScramClient({ nonce: 'abc', userName: 'a=b,c' }).clientFirst()).toEqual(bytes('n,,n=a=3Db=2Cc,r=abc'));
+    expect(new ScramClient({ nonce: 'abc', binding: { flag: 'n' } }).clientFirst()).toEqual(bytes('n,,n=,r=abc'));
+    expect(new ScramClient({ nonce: 'abc', userName: 'a=b,c', binding: { flag: 'n' } }).clientFirst()).toEqual(
+      bytes('n,,n=a=3Db=2Cc,r=abc'),
+    );
   });
 });
 

@@ -3,21 +3,41 @@ import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { DerivedKeys } from '../../../src/auth/derived-keys.ts';
 import { saslprep } from '../../../src/auth/saslprep.ts';
-import { ScramClient } from '../../../src/auth/scram-client.ts';
+import { type ScramBinding, ScramClient } from '../../../src/auth/scram-client.ts';
 import { createNonce } from '../../../src/auth/scram-messages.ts';
-import { ScramServer } from '../../../src/auth/scram-server.ts';
+import { ScramServer, type ScramServerOptions } from '../../../src/auth/scram-server.ts';
 import { FakeEnvironment } from './fake-environment.ts';
 
 const ITERATIONS = 2;
 
+interface Binding {
+  readonly client: ScramBinding;
+  readonly server: Pick<ScramServerOptions, 'mechanism' | 'channelBinding'>;
+}
+
+const UNBOUND: Binding = {
+  client: { flag: 'n' },
+  server: { mechanism: 'SCRAM-SHA-256', channelBinding: null },
+};
+
+/** The client sees one certificate, and the server has shown another (or the same). */
+const bound = (seen: string, shown: string): Binding => ({
+  client: { flag: 'p', data: Buffer.from(seen) },
+  server: { mechanism: 'SCRAM-SHA-256-PLUS', channelBinding: Buffer.from(shown) },
+});
+
 /** Who believes whom at the end of a login with `typed` where `stored` is stored. */
-async function login(stored: string, typed: string): Promise<{ client: boolean; server: boolean }> {
+async function login(
+  stored: string,
+  typed: string,
+  binding: Binding = UNBOUND,
+): Promise<{ client: boolean; server: boolean }> {
   const environment = new FakeEnvironment();
   const serverKeys = new DerivedKeys(environment);
   const clientKeys = new DerivedKeys(environment);
   const secret = await serverKeys.scramSecret('alice', stored, ITERATIONS);
-  const server = new ScramServer({ secret, nonce: createNonce(environment), doomed: false });
-  const client = new ScramClient({ nonce: createNonce(environment) });
+  const server = new ScramServer({ secret, nonce: createNonce(environment), doomed: false, ...binding.server });
+  const client = new ScramClient({ nonce: createNonce(environment), binding: binding.client });
 
   const serverFirst = server.clientFirst(client.clientFirst());
   if (!serverFirst.ok) throw new Error(serverFirst.reason);
@@ -50,4 +70,10 @@ test('they refuse any other password', async () => {
 
 test('a password is prepared on both sides', async () => {
   expect(await login('\u2168', 'IX')).toEqual({ client: true, server: true });
+});
+
+test('they agree on a channel that both see, and refuse one that somebody has got into', async () => {
+  expect(await login('x', 'x', bound('hash', 'hash'))).toEqual({ client: true, server: true });
+  expect(await login('x', 'y', bound('hash', 'hash'))).toEqual({ client: false, server: false });
+  expect(await login('x', 'x', bound('hash', 'other'))).toEqual({ client: false, server: false });
 });

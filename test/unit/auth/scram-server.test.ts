@@ -1,7 +1,7 @@
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ScramServer } from '../../../src/auth/scram-server.ts';
+import { ScramServer, type ScramServerOptions } from '../../../src/auth/scram-server.ts';
 
 // RFC 7677 §3: user "user", password "pencil". Keys are computed here anew, by the formulas of RFC 5802 §3.
 const SALT = Buffer.from('W22ZaJ0SNY7soEsUEjb6gQ==', 'base64');
@@ -17,9 +17,14 @@ const SERVER_FIRST = `r=${NONCE},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096`;
 const PROOF = 'dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=';
 const CLIENT_FINAL = `c=biws,r=${NONCE},p=${PROOF}`;
 
-function createServer(doomed = false): ScramServer {
+const UNBOUND = { mechanism: 'SCRAM-SHA-256', channelBinding: null } as const;
+
+function createServer(
+  doomed = false,
+  binding: Pick<ScramServerOptions, 'mechanism' | 'channelBinding'> = UNBOUND,
+): ScramServer {
   const secret = { kind: 'scram', iterations: 4096, salt: SALT, storedKey: STORED_KEY, serverKey: SERVER_KEY } as const;
-  return new ScramServer({ secret, nonce: SERVER_NONCE, doomed });
+  return new ScramServer({ secret, nonce: SERVER_NONCE, doomed, ...binding });
 }
 
 function bytes(text: string): Buffer {
@@ -230,6 +235,65 @@ describe('client-final-message', () => {
     server.clientFirst(bytes(CLIENT_FIRST));
     expect(server.clientFinal(bytes(final))).toEqual({ ok: false, reason: 'malformed SCRAM message' });
     expect(server.clientFinal(bytes(CLIENT_FINAL)).ok).toBe(false);
+  });
+});
+
+/** What `c=` says. */
+function bound(header: string, data = Buffer.alloc(0)): string {
+  return Buffer.concat([bytes(header), data]).toString('base64');
+}
+
+describe('channel binding', () => {
+  const HASH = Buffer.from('the hash of the certificate');
+  const OTHER = Buffer.from('the hash of another certificate');
+  const PLUS = 'SCRAM-SHA-256-PLUS';
+  const bare = CLIENT_FIRST.slice(3);
+  const P = 'p=tls-server-end-point,,';
+
+  /** What a client hears that says `header` and then is bound to `data`, and otherwise does all right. */
+  function exchange(
+    mechanism: 'SCRAM-SHA-256' | typeof PLUS,
+    channelBinding: Buffer | null,
+    header: string,
+    input: string,
+  ): string {
+    const server = createServer(false, { mechanism, channelBinding });
+    const first = server.clientFirst(bytes(header + bare));
+    if (!first.ok) return first.reason;
+    const final = server.clientFinal(bytes(prove(bare, `c=${input},r=${NONCE}`)));
+    return final.ok ? 'in' : final.reason;
+  }
+
+  test('with the right data lets in; with any other, or none, not', () => {
+    expect(exchange(PLUS, HASH, P, bound(P, HASH))).toBe('in');
+    for (const data of [OTHER, HASH.subarray(1), Buffer.concat([HASH, HASH]), Buffer.alloc(0), Buffer.alloc(1e5)]) {
+      const answer = exchange(PLUS, HASH, P, bound(P, data));
+      expect(answer).toMatch(/^(channel binding does not match|malformed SCRAM message)$/);
+    }
+    for (const input of [bound('n,,'), bound('y,,'), bound('n,,', HASH), HASH.toString('base64')]) {
+      expect(exchange(PLUS, HASH, P, input)).toBe('channel binding does not match');
+    }
+  });
+
+  test.each([
+    [PLUS, HASH, 'n,,', 'channel binding does not fit the mechanism'],
+    [PLUS, HASH, 'y,,', 'channel binding does not fit the mechanism'],
+    [PLUS, HASH, 'p=tls-unique,,', 'unsupported type of channel binding'],
+    [PLUS, HASH, 'p=tls-server-end-poin,,', 'unsupported type of channel binding'],
+    [PLUS, HASH, 'p=,,', 'malformed SCRAM message'],
+    [PLUS, HASH, 'p=tls-server-end-point,a=admin,', 'authorization identity is not supported'],
+    ['SCRAM-SHA-256', HASH, P, 'channel binding does not fit the mechanism'],
+    ['SCRAM-SHA-256', HASH, 'y,,', 'channel binding was downgraded'],
+    ['SCRAM-SHA-256', null, P, 'channel binding is not supported'],
+  ] as const)('%s, offered %s, header %s: %s', (mechanism, offered, header, answer) => {
+    expect(exchange(mechanism, offered, header, bound(header, HASH))).toBe(answer);
+  });
+
+  test('may be left out by a client that cannot, and by one that was not offered it', () => {
+    expect(exchange('SCRAM-SHA-256', HASH, 'n,,', bound('n,,'))).toBe('in');
+    expect(exchange('SCRAM-SHA-256', null, 'y,,', bound('y,,'))).toBe('in');
+    // The data counts only where the mechanism says so.
+    expect(exchange('SCRAM-SHA-256', HASH, 'n,,', bound('n,,', HASH))).toBe('channel binding does not match');
   });
 });
 

@@ -2,7 +2,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../../src/config/config-error.ts';
-import { configFromObject, parseYamlConfig } from '../../../src/config/load-config.ts';
+import { configFromObject, parseIniConfig, parseYamlConfig } from '../../../src/config/load-config.ts';
 import { sections } from '../../../src/config/settings.ts';
 import { problemsOf } from './problems-of.ts';
 
@@ -12,7 +12,8 @@ function survives(read: () => unknown): void {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     expect(error.problems.length).toBeGreaterThan(0);
-    for (const problem of error.problems) expect(problem.message).not.toMatch(/\p{Cc}|undefined:|\[object/u);
+    for (const problem of error.problems)
+      expect(problem.message).not.toMatch(/[\p{Cc}\p{Cf}\u2028]|undefined:|\[object/u);
   }
 }
 
@@ -51,6 +52,8 @@ const values = fc.oneof(
   },
   { weight: 1, arbitrary: fc.string() },
   { weight: 1, arbitrary: fc.string({ unit: 'binary' }) },
+  // What JSON.stringify leaves as it is.
+  { weight: 1, arbitrary: fc.constantFrom('\u007f', '\u0085', '\u009b', '\u2028', '\u202e', '\0', '\u001b[31m') },
 );
 const keys = fc.oneof(
   names,
@@ -72,6 +75,53 @@ describe('any text', () => {
         survives(() => parseYamlConfig(text, 'f.yaml')),
       ),
       { numRuns: 3000 },
+    );
+  });
+
+  it('is read or refused as an .ini', () => {
+    const line = fc.oneof(
+      fc
+        .tuple(fc.constantFrom('', '  '), keys, fc.constantFrom('=', ' = ', ' '), values)
+        .map((parts) => parts.join('')),
+      fc
+        .tuple(fc.constantFrom('[', ' [[', '%include ', ';', '"'), keys, fc.constantFrom(']', '', ']]', '" ='))
+        .map((parts) => parts.join('')),
+      fc.constantFrom(
+        '[pgbouncer]',
+        '[databases]',
+        '[users]',
+        '[peers]',
+        'app = host=a',
+        '%include p.ini',
+        '%include a.ini',
+      ),
+    );
+    const texts = fc.array(line).map((lines) => lines.join('\n'));
+    fc.assert(
+      fc.property(fc.oneof(texts, fc.string({ unit: 'binary' })), texts, (text, included) =>
+        survives(() => parseIniConfig(text, 'p.ini', { readFile: () => included })),
+      ),
+      { numRuns: 3000 },
+    );
+  });
+
+  it('is read or refused with references', () => {
+    const pieces = fc.array(
+      fc.oneof(
+        values,
+        fc.constantFrom('${A}', '${B', '${C:-', '}', '$', '$${', '${file:x}', '${', '="', ' x=', 'postgres://', '@'),
+      ),
+    );
+    fc.assert(
+      fc.property(pieces, fc.string(), (parts, variable) => {
+        const text = parts.join('');
+        const yaml = JSON.stringify({
+          pgbouncer: { listen_addr: text, server_reset_query: text },
+          databases: { a: text },
+        });
+        survives(() => parseYamlConfig(yaml, 'f.yaml', { variables: { A: variable, B: variable } }));
+      }),
+      { numRuns: 2000 },
     );
   });
 

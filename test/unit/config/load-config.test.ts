@@ -45,7 +45,7 @@ describe('loadConfig', () => {
       `${folder}/none.yaml: cannot be read: no such file`,
     ]);
     expect(problemsOf(() => loadConfig(folder))).toEqual([`${folder}: cannot be read: it is a directory`]);
-    expect(problemsOf(() => loadConfig(binary))).toEqual([`${binary}: not valid UTF-8`]);
+    expect(problemsOf(() => loadConfig(binary))).toEqual([`${binary}:1:1: not valid UTF-8`]);
     expect(problemsOf(() => loadConfig(join(folder, 'loop')))).toEqual([
       expect.stringContaining('cannot be read: ELOOP'),
     ]);

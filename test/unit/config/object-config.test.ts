@@ -41,24 +41,22 @@ describe('a configuration from an object', () => {
       },
       databases: {
         'a.b': { host: 3 },
-        list: { host: ['a', '/b'] },
+        list: { host: ['a', '@b'] },
         text: 'x',
         missing: undefined,
         date: new Date(0),
         map: new Map(),
       },
       users: { bob: () => 1 },
-      peers: null,
     };
     expect(problemsOf(() => configFromObject(value))).toEqual([
-      'peers: PgBouncer\'s section "peers" is not supported yet',
       'pgbouncer.pool_mod: unknown setting "pool_mod" (did you mean "pool_mode"?)',
       'pgbouncer.listen_port: bad value for "listen_port": expected a whole number from 0 to 65535, found -1',
       'pgbouncer.auth_user: PgBouncer\'s setting "auth_user" is not supported yet',
       'pgbouncer.log_level: bad value for "log_level": expected one of debug, info, warn, error, found a symbol',
       'pgbouncer.server_reset_query: bad value for "server_reset_query": expected text, found 5',
       'databases["a.b"].host: bad value for "host": expected host names or addresses, found 3',
-      'databases.list.host: bad value for "host": Unix sockets are not supported yet ("/b")',
+      'databases.list.host: bad value for "host": abstract Unix sockets (names that begin with @) cannot be reached from Node as libpq reaches them',
       'databases.text: bad connection string: expected key=value at character 1 (a value with spaces needs single quotes)',
       'databases.missing: expected a mapping or a connection string, found undefined',
       'databases.date: expected a mapping or a connection string, found an object that is not a plain one',
@@ -66,7 +64,7 @@ describe('a configuration from an object', () => {
       'users.bob: expected a mapping with settings of the user, found a function',
     ]);
     expect(problemsOf(() => configFromObject('text'))).toEqual([
-      'expected a mapping with the sections pgbouncer, databases and users, found text',
+      'expected a mapping with the sections pgbouncer, databases, users and peers, found text',
       'no databases: "databases" needs at least one entry',
     ]);
   });

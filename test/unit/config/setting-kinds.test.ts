@@ -242,11 +242,16 @@ describe('addresses', () => {
       ['a', 'b_c'],
       ['a', 'b_c'],
     ],
+    ['/run/postgresql,b', ['/run/postgresql', 'b']],
+    [`/${'x'.repeat(91)}`, [`/${'x'.repeat(91)}`]],
   ])('takes %j', (written, value) => expect(parse(hosts, written)).toEqual(value));
 
   it.each([
-    ['/var/run/postgresql', 'Unix sockets are not supported yet ("/var/run/postgresql")'],
-    ['a,@abstract', 'Unix sockets are not supported yet ("@abstract")'],
+    [
+      'a,@abstract',
+      'abstract Unix sockets (names that begin with @) cannot be reached from Node as libpq reaches them',
+    ],
+    [`/${'x'.repeat(92)}`, "the path of the folder is too long: with the socket's name it passes 107 bytes"],
     ['', 'expected a host name or an address, found ""'],
     ['a,', 'expected a host name or an address, found ""'],
     ['a b', 'expected a host name or an address, found "a b"'],

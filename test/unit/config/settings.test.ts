@@ -1,7 +1,8 @@
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import type { Config, DatabaseConfig, UserConfig } from '../../../src/config/config.ts';
 import { parseYamlConfig } from '../../../src/config/load-config.ts';
-import { aliases, type Setting, type Settings, sections, settingGroups } from '../../../src/config/settings.ts';
+import type { Setting } from '../../../src/config/setting.ts';
+import { aliases, type Settings, sections, settingGroups } from '../../../src/config/settings.ts';
 import { unsupportedSettings } from '../../../src/config/unsupported-settings.ts';
 
 /** `SHOW CONFIG` of PgBouncer 1.25 and its main branch (src/main.c). */
@@ -131,11 +132,20 @@ describe('the table', () => {
       'listen_addr',
       'listen_port',
       'listen_backlog',
+      'so_reuseport',
+      'unix_socket_dir',
+      'unix_socket_mode',
+      'unix_socket_group',
       'disable_pqexec',
       'resolver',
       'resolv_conf',
       'http_listen_addr',
       'http_port',
+      'pidfile',
+      'user',
+      'pkt_buf',
+      'job_name',
+      'service_name',
     ]);
     expect([...sections.databases, ...sections.users].filter((setting) => setting.applies === 'restart')).toEqual([]);
   });

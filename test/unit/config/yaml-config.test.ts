@@ -96,6 +96,7 @@ users:
     expect(config.fallbackDatabase).toMatchObject({ name: '*', hosts: ['e'] });
     expect(config.users.get('alice')).toEqual({
       name: 'alice',
+      password: null,
       poolMode: 'session',
       poolSize: null,
       reservePoolSize: null,
@@ -176,7 +177,7 @@ pgbouncer:
   auth_query: SELECT 1
   log_stats: perhaps
 databases:
-  app: {host: /tmp, hots: a}
+  app: {host: '@tmp', hots: a}
   pgbouncer: host=a
   x: 5
 pools: {}
@@ -187,8 +188,8 @@ pools: {}
       '5:14: bad value for "pool_mode": expected one of session, transaction, statement, found "sesion"',
       '6:3: PgBouncer\'s setting "auth_query" is not supported yet',
       '7:14: bad value for "log_stats": expected true or false, found "perhaps"',
-      '9:15: bad value for "host": Unix sockets are not supported yet ("/tmp")',
-      '9:21: unknown setting "hots" (did you mean "host"?)',
+      '9:15: bad value for "host": abstract Unix sockets (names that begin with @) cannot be reached from Node as libpq reaches them',
+      '9:23: unknown setting "hots" (did you mean "host"?)',
       '10:3: the database name "pgbouncer" is reserved',
       '11:6: expected a mapping or a connection string, found 5',
       '12:1: unknown section "pools"',
@@ -204,12 +205,14 @@ pools: {}
   it.each([
     ['constructor: 1', '2:13: unknown setting "constructor"'],
     ['__proto__: 1', '2:13: unknown setting "__proto__"'],
-    ['pool_size: 1', '2:13: "pool_size" is not a setting of the section "pgbouncer", but of a database and a user'],
-    ['reload_on_change: on', '2:13: "reload_on_change" is not supported yet'],
-    ['client_tls_sslmode: require', '2:13: PgBouncer\'s setting "client_tls_sslmode" is not supported yet'],
     [
-      'auth_type: hba',
-      '2:24: bad value for "auth_type": PgBouncer\'s "hba" is not supported yet (supported: any, trust, plain, md5, scram-sha-256)',
+      'pool_size: 1',
+      '2:13: "pool_size" is not a setting of the section "pgbouncer", but of a database, a user, and a peer',
+    ],
+    ['peer_id: 1', '2:13: PgBouncer\'s setting "peer_id" is not supported yet'],
+    [
+      'auth_type: ldap',
+      '2:24: bad value for "auth_type": PgBouncer\'s "ldap" is not supported yet (supported: any, trust, plain, md5, scram-sha-256, cert, hba)',
     ],
     ['pool_mode: ', '2:24: bad value for "pool_mode": expected one of session, transaction, statement, found nothing'],
     [
@@ -217,8 +220,8 @@ pools: {}
       '2:24: bad value for "pool_mode": expected one of session, transaction, statement, found a list',
     ],
     [
-      'max_packet_size: 2147483647',
-      '2:30: bad value for "max_packet_size": expected bytes or a number with B, kB, MB or GB (64kB, 1MB), from 1024 to 1073741823 bytes, found 2147483647',
+      'max_packet_size: 2147483648',
+      '2:30: bad value for "max_packet_size": expected bytes or a number with B, kB, MB or GB (64kB, 1MB), from 1024 to 2147483647 bytes, found 2147483648',
     ],
     ['"a\\nb": 1', '2:13: unknown setting "a\\nb"'],
     ['<<: {pool_mode: session}', '2:13: YAML merge keys ("<<") are not supported'],
@@ -273,14 +276,17 @@ pools: {}
     [`${DATABASES}pgbouncer: [a]`, '2:12: expected a mapping with settings, found a list'],
     [`${DATABASES}users: text`, '2:8: expected a mapping with the names of users, found text'],
     [`${DATABASES}users: {a: [b]}`, '2:12: expected a mapping with settings of the user, found a list'],
-    [`${DATABASES}peers: {}`, '2:1: PgBouncer\'s section "peers" is not supported yet'],
+    [`${DATABASES}peers: {x: {host: a}}`, '2:9: bad peer_id "x": expected a whole number from 1 to 65535'],
+    [`${DATABASES}peers: {70000: {host: a}}`, '2:9: bad peer_id "70000": expected a whole number from 1 to 65535'],
+    [`${DATABASES}peers: {1: {host: a}, 01: {host: b}}`, '2:23: the peer 1 is given twice'],
+    [`${DATABASES}peers: {1: {port: 1}}`, '2:9: the peer "1" needs a host'],
     [`${DATABASES}pool_mode: session`, '2:1: "pool_mode" belongs into the section "pgbouncer"'],
     [`${DATABASES}pgbounce: {}`, '2:1: unknown section "pgbounce" (did you mean "pgbouncer"?)'],
   ])('of sections: %j', (text, problem) => expect(problems(text)).toEqual([problem]));
 
   it('of a root that is no mapping', () => {
     expect(problems('- a')).toEqual([
-      '1:1: expected a mapping with the sections pgbouncer, databases and users, found a list',
+      '1:1: expected a mapping with the sections pgbouncer, databases, users and peers, found a list',
       '1:1: no databases: "databases" needs at least one entry',
     ]);
   });
@@ -303,7 +309,7 @@ pools: {}
   it('of PgBouncer’s own format', () => {
     const ini = '; comment\n[databases]\napp = host=a\n[pgbouncer]\n';
     expect(problemsOf(() => parseYamlConfig(ini, 'p.ini'))).toEqual([
-      "p.ini: this is PgBouncer's .ini format, which is not supported yet; write it in YAML",
+      "p.ini: this is PgBouncer's .ini format; give it a name that ends in .ini",
     ]);
   });
 

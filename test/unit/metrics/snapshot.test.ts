@@ -20,6 +20,7 @@ import type { ServerConnection } from '../../../src/server/server-connection.ts'
 import type { ServerState } from '../../../src/server/server-state.ts';
 import { StartupSet } from '../../../src/server/startup-set.ts';
 import { StatementRegistry } from '../../../src/server/statement-registry.ts';
+import { noServerTls } from '../../support/memory-tls.ts';
 import { handMadeSnapshot } from './hand-made-snapshot.ts';
 import { ManualEnvironment } from './manual-environment.ts';
 
@@ -63,6 +64,7 @@ class House {
       }),
       unguessable: 'x',
       statements: new StatementRegistry(),
+      security: noServerTls,
       secretOf: () => ({ kind: 'plain', password: SECRET }),
     });
   }
@@ -81,6 +83,7 @@ class House {
       nowMs: this.environment.nowMs,
       pools,
       dropped: this.router.dropped,
+      states: this.router.states,
       budget: this.#budget,
       registry: this.registry,
     });
@@ -99,8 +102,10 @@ function putServer(pool: Pool, state: ServerState, times: Partial<ServerConnecti
 /** As much of a client as the registry and a snapshot look at. */
 function client(pool: Pool, identity: { database: string; user: string }): ClientSession & { state: ClientState } {
   const cancelKey = Buffer.alloc(8);
-  const options = { identity, pool, cancelKey, limits: { clientIdleTimeoutMs: 0 } };
-  return { options, state: 'idle', server: null } as unknown as ClientSession & { state: ClientState };
+  const options = { identity, pool, cancelKey };
+  return { options, limits: { clientIdleTimeoutMs: 0 }, state: 'idle', server: null } as unknown as ClientSession & {
+    state: ClientState;
+  };
 }
 
 function waiter(): Waiter {

@@ -5,7 +5,8 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FORWARD, HOLD, SKIP } from '../../../src/protocol/message-framer.ts';
-import { MAX_OWED, NOT_OWED, ReplyLedger, SUBSTITUTE, TO_CLIENT, TO_NOBODY } from '../../../src/server/reply-ledger.ts';
+import { SUBSTITUTE, TO_CLIENT, TO_NOBODY } from '../../../src/server/reply-entry.ts';
+import { MAX_OWED, NOT_OWED, ReplyLedger } from '../../../src/server/reply-ledger.ts';
 import { ModelDatabase } from '../../support/model-database.ts';
 import { ModelSession } from '../../support/model-session.ts';
 import { decode, MessageReader, client as m, server as s, type WireMessage } from '../../support/wire.ts';

@@ -22,10 +22,11 @@ test('a server that asks for MD5 where FIPS forbids it: the login fails, nothing
   const environment = new VirtualEnvironment();
   const secret = { kind: 'plain', password: 'secret' } as const;
   const login = new ServerLogin(
-    { user: 'app', database: 'app', secret, parameters: [] },
+    { user: 'app', database: 'app', secret, channelBinding: 'prefer', parameters: [] },
     environment,
     new DerivedKeys(environment),
     {
+      security: null,
       sendLogin: () => {},
       onLoginDone: () => {},
       onLoginFailed: (failure) => failures.push(failure),

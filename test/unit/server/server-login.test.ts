@@ -19,9 +19,11 @@ function login(minor: number, ...messages: readonly Buffer[]) {
     user: 'app',
     database: 'db',
     secret: { kind: 'plain', password: 'x' } as const,
+    channelBinding: 'prefer' as const,
     parameters: [],
   };
   const login_ = new ServerLogin(credentials, environment, new DerivedKeys(environment), {
+    security: null,
     sendLogin: (bytes) => sent.push(bytes),
     onLoginDone: (result) => ends.push(result),
     onLoginFailed: (failure) => ends.push(failure),
