@@ -247,6 +247,8 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
     if (greeting === null) return;
     this.#greeting = null;
     this.#wire.send(greeting(server.reported));
+    // A reload may have made it a server for everybody.
+    if (this.#pool.settings.poolMode !== 'session') this.#release(server);
   }
 
   onRefused(error: ErrorFields): void {

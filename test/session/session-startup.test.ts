@@ -431,3 +431,88 @@ describe('session_attach: login', () => {
     expect(alice.takeSummary()).toMatch(/^E\(57P01\)$/);
   });
 });
+
+describe('a reload, and the console', () => {
+  const german = { parameters: { DateStyle: 'German' } };
+
+  test('after RECONNECT nobody is told the wishes of whoever gets the first new server', () => {
+    const bench = ownBench({ pool_size: 3 });
+    bench.expectServers('config_changed');
+    const alice = bench.client(german);
+    bench.pool().reconnect();
+    expect(alice.column('SHOW DateStyle')).toEqual(['German, DMY']);
+    expect(bench.postgres.sessions).toHaveLength(2);
+    const bob = bench.client();
+    expect(bob.parameters.get('DateStyle')).toBe('ISO, MDY');
+    expect(bob.column('SHOW DateStyle')).toEqual(['ISO, MDY']);
+    expect(bench.server(2).queries.filter((sql) => sql.includes('set_config'))).toEqual([]);
+  });
+
+  test('servers at another host are opened with them, too', () => {
+    const bench = ownBench();
+    bench.expectServers('config_changed', 'replaced');
+    const moved = bench.postgresAt('10.0.0.2');
+    const alice = bench.client(german);
+    alice.query('SELECT a');
+    const bob = bench.client(german);
+    bob.send(m.query('SHOW DateStyle'));
+    bench.reload({}, { databases: { app: { host: '10.0.0.2' } } });
+    expect(bob.takeSummary()).toBe('');
+    alice.leave();
+    expect(bob.takeSummary()).toBe('T D(German, DMY) C(SHOW) Z(I)');
+    expect(moved.sessions.map(({ startup }) => startup.get('DateStyle'))).toEqual(['German']);
+  });
+
+  test('transaction mode: who is there keeps to servers with its own, who comes is set', () => {
+    const bench = ownBench({ pool_size: 2 });
+    bench.expectServers('config_changed', 'replaced');
+    const alice = bench.client(german);
+    alice.query('SELECT a');
+    bench.reload({ pool_mode: 'transaction' });
+    const bob = bench.client(german);
+    for (const client of [alice, bob, alice, bob]) {
+      expect(client.column('SHOW DateStyle')).toEqual(['German, DMY']);
+      expect(bench.pool().servers.linked.size).toBe(0);
+    }
+    expect(bench.client().column('SHOW DateStyle')).toEqual(['ISO, MDY']);
+  });
+
+  test('session_startup holds for clients that come later', () => {
+    const bench = ownBench({ pool_size: 2 });
+    const alice = bench.client(german);
+    bench.reload({ session_startup: 'set' });
+    const bob = bench.client(german);
+    for (const client of [alice, bob]) expect(client.column('SHOW DateStyle')).toEqual(['German, DMY']);
+    expect(bench.postgres.sessions.map(({ startup }) => startup.get('DateStyle'))).toEqual([undefined, 'German']);
+  });
+
+  test('a paused pool attaches nobody at the login; RESUME does', () => {
+    const bench = ownBench({ session_attach: 'login' });
+    bench.expectServers('paused');
+    bench.client().leave();
+    bench.pool().turnover.pause();
+    const alice = bench.connect();
+    alice.sendStartup(german);
+    bench.advance(5000);
+    expect(alice.takeSummary()).toBe('');
+    expect(bench.pool().servers.total).toBe(0);
+    bench.pool().turnover.resume();
+    bench.run();
+    alice.acceptLogin(alice.take());
+    expect(alice.column('SHOW DateStyle')).toEqual(['German, DMY']);
+  });
+
+  test('who is attached when the mode has become another holds no server', () => {
+    const bench = ownBench({ session_attach: 'login' });
+    bench.expectServers('config_changed');
+    const alice = bench.client();
+    const bob = bench.connect();
+    bob.sendStartup();
+    bench.reload({ pool_mode: 'transaction' });
+    alice.leave();
+    bench.run();
+    bob.acceptLogin(bob.take());
+    expect(bench.pool().servers.linked.size).toBe(0);
+    expect(bob.query('SELECT b')).toBe('T D(b) C(SELECT 1) Z(I)');
+  });
+});
