@@ -1,6 +1,6 @@
 /**
- * Who waits in a pool: a client session, or the login of one, for a server, a replication session for one of its own, or a client's login for
- * the first server's parameters.
+ * Who waits in a pool: a client session, or the login of one, for a server, a replication session for one of its own, or a
+ * client's login for the first server's parameters.
  */
 import type { ClientCloseReason } from '../base/close-reason.ts';
 import type { ErrorReport } from '../base/errors.ts';
