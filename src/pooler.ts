@@ -27,6 +27,7 @@ import { Janitor } from './pool/janitor.ts';
 import { upkeep } from './pool/pool-upkeep.ts';
 import { ProcessBudget } from './pool/process-budget.ts';
 import { Router } from './pool/router.ts';
+import { SecretDirectory } from './pool/secret-directory.ts';
 import type { PoolerSnapshot } from './pool/snapshot.ts';
 import { StatsLog } from './pool/stats-log.ts';
 import { StatementRegistry } from './server/statement-registry.ts';
@@ -71,6 +72,7 @@ export class Pooler {
   readonly #sockets: SocketFactory;
   readonly #resolver: Resolver;
   readonly #router: Router;
+  readonly #secrets: SecretDirectory;
   readonly #registry: ClientRegistry;
   readonly #logins: LoginContext;
   readonly #janitor: Janitor;
@@ -112,6 +114,15 @@ export class Pooler {
       resolvConfPath: settings.resolvConf,
     });
     this.#registry = new ClientRegistry(environment, settings, this.log);
+    this.#secrets = new SecretDirectory({
+      environment,
+      log: this.log,
+      config,
+      budget: this.#budget,
+      keys,
+      resolver: this.#resolver,
+      users,
+    });
     this.#router = new Router({
       environment,
       config,
@@ -121,7 +132,7 @@ export class Pooler {
       resolver: this.#resolver,
       unguessable: environment.randomBytes(16).toString('hex'),
       statements,
-      secretOf: (userName) => users.lookup(userName),
+      secrets: this.#secrets,
     });
     this.#logins = {
       environment,
@@ -130,7 +141,7 @@ export class Pooler {
       log: this.log,
       router: this.#router,
       registry: this.#registry,
-      secrets: users,
+      secrets: this.#secrets,
       statements,
     };
     this.#statsLog = new StatsLog(this.#router, this.log, settings.statsPeriodMs, environment.now());
@@ -275,6 +286,7 @@ export class Pooler {
     const { settings } = this.config;
     this.#registry.checkDeadlines(nowMs);
     for (const pool of this.#router.pools) upkeep(pool, settings, nowMs);
+    this.#secrets.queries.tick(nowMs);
     if (settings.logStats) this.#statsLog.check(nowMs);
     this.#router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);
   }
@@ -295,6 +307,7 @@ export class Pooler {
     const closed = this.#stopListening();
     const report = errors.shuttingDown();
     this.#router.stop(report, 'shutdown');
+    this.#secrets.queries.stop();
     for (const login of [...this.#registry.logins, ...this.#registry.entering]) login.onShutdown(report);
     for (const client of this.#registry.clients) client.drain(report);
     await closed;
@@ -313,7 +326,8 @@ export class Pooler {
   }
 
   #isEmpty(): boolean {
-    return this.#registry.sockets === 0 && [...this.#router.pools].every((pool) => pool.isEmpty);
+    const hasServers = ![...this.#router.pools].every((pool) => pool.isEmpty) || !this.#secrets.queries.isEmpty;
+    return this.#registry.sockets === 0 && !hasServers;
   }
 
   #settled(isDone: () => boolean): Promise<void> {

@@ -60,9 +60,13 @@ export class DerivedKeys {
     return derived;
   }
 
-  /** The verifier of a user whose password is stored in plain text; the salt is `saltOf` this user. */
-  async scramSecret(userName: string, password: string, iterations: number): Promise<ScramSecret> {
-    const salt = this.saltOf(userName);
+  /** The verifier of a user whose password is stored in plain text. */
+  async scramSecret(
+    userName: string,
+    password: string,
+    iterations: number,
+    salt: Buffer = this.saltOf(userName),
+  ): Promise<ScramSecret> {
     const { storedKey, serverKey } = scramKeys(await this.saltedPassword(password, salt, iterations));
     return { kind: 'scram', iterations, salt, storedKey, serverKey };
   }

@@ -6,7 +6,6 @@
 import { type AuthenticationRequest, type AuthenticationStep, Authenticator } from '../auth/authenticator.ts';
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import { MAX_AUTHENTICATION_MESSAGE_BYTES } from '../auth/password-message.ts';
-import type { SecretSource } from '../auth/secret-source.ts';
 import type { ClientCloseReason } from '../base/close-reason.ts';
 import type { Environment } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
@@ -19,6 +18,7 @@ import { Farewell } from '../net/farewell.ts';
 import { Wire, type WireReader } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Router } from '../pool/router.ts';
+import type { SecretDirectory } from '../pool/secret-directory.ts';
 import type { LoginWaiter } from '../pool/waiter.ts';
 import * as type from '../protocol/message-type.ts';
 import { NEWEST_MINOR } from '../protocol/protocol-version.ts';
@@ -43,7 +43,7 @@ export interface LoginContext {
   readonly router: Router;
   readonly registry: ClientRegistry;
   readonly keys: DerivedKeys;
-  readonly secrets: SecretSource;
+  readonly secrets: SecretDirectory;
   readonly statements: StatementRegistry;
 }
 
@@ -94,6 +94,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #authenticator: Authenticator | null = null;
   /** What proves to the client that it is in; it is sent together with what follows. */
   #acceptance: Buffer[] = [];
+  /** Servers that did not let us in before may do so now. */
+  #canProveMore = false;
   #pool: Pool | null = null;
   #limits: PoolSettings | null = null;
 
@@ -243,17 +245,17 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.#identity = Object.freeze({ user, database });
     this.#isReplication = replication;
     this.#packet = parameters;
-    this.#authenticate(user);
+    this.#authenticate(user, database);
   }
 
-  #authenticate(userName: string): void {
+  #authenticate(userName: string, databaseName: string): void {
     const { config, secrets, keys, environment } = this.#context;
     this.#state = 'waiting';
     this.#authenticator = new Authenticator({
       authType: config.settings.authType,
       userName,
       scramIterations: config.settings.scramIterations,
-      source: secrets,
+      source: secrets.sourceFor(databaseName),
       keys,
       environment,
       onStep: (step) => this.#onStep(step),
@@ -284,6 +286,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #onStep(step: AuthenticationStep): void {
     // The connection may have ended while something was computed.
     if (this.#state !== 'waiting') return;
+    const { secrets } = this.#context;
+    const { user, database } = this.#identity!;
     switch (step.outcome) {
       case 'continue':
         this.#wire.send(authenticationMessage(step.request));
@@ -292,8 +296,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
         return;
       case 'accepted':
         this.#acceptance = step.requests.map(authenticationMessage);
+        this.#canProveMore = secrets.onProven(database, user, step.secret, step.clientKey);
         return this.#admit();
       case 'refused':
+        secrets.onRefused(database, user);
         this.#log('info', { cause: step.reason }, 'login refused');
         return this.#refuse(errors.authenticationFailed(), 'authentication_failed');
       case 'failed':
@@ -318,6 +324,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     const refusal = registry.refusal(name, user, this.#limits);
     if (refusal !== null) return this.#refuse(refusal, 'limit_reached');
     this.#pool = router.pool(database, name, user);
+    if (this.#canProveMore) this.#pool.health.forgive();
     const why = this.#isReplication ? this.#pool.stopped : this.#pool.refusal;
     if (why !== null) return this.#refuse(why, 'server_unavailable');
     if (this.#isReplication) return this.#replicate();

@@ -22,6 +22,17 @@ export function checkConfig(read: ReadConfig, problems: ProblemList): void {
   const limits = checkBudgets(read, problems);
   checkMinimums(read, limits, problems);
   checkPorts(read, problems);
+  checkAuthDatabases(read, problems);
+}
+
+/** Where auth_query runs must be there, or nobody could log in. */
+function checkAuthDatabases({ config, settings, databases, place }: ReadConfig, problems: ProblemList): void {
+  const check = (name: string | null, at: Place): void => {
+    if (name === null || config.databases.has(name) || config.fallbackDatabase !== null) return;
+    problems.add(at, `auth_dbname ${quote(name)} is not one of the databases`);
+  };
+  check(config.settings.authDbname, settings.places.get('auth_dbname') ?? place);
+  for (const { values, places } of databases) check(values.authDbname, places.get('auth_dbname') ?? place);
 }
 
 interface Maximum {

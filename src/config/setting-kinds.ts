@@ -143,11 +143,13 @@ interface TextOptions {
   readonly maxBytes?: number;
   /** A secret's value never appears in a message. */
   readonly secret?: boolean;
+  /** What makes no sense without it. */
+  readonly mustContain?: string;
 }
 
 /** Any text, the empty one included. */
 export function text(options: TextOptions = {}): Kind<string> {
-  const { maxBytes = Number.POSITIVE_INFINITY, secret = false } = options;
+  const { maxBytes = Number.POSITIVE_INFINITY, secret = false, mustContain = '' } = options;
   return {
     type: 'text',
     values: maxBytes === Number.POSITIVE_INFINITY ? 'text' : `text, at most ${maxBytes} bytes`,
@@ -156,7 +158,8 @@ export function text(options: TextOptions = {}): Kind<string> {
       if (value === null)
         return { problem: `expected text, found ${secret ? describeType(node) : describeNode(node)}` };
       const problem = textProblem(value, maxBytes);
-      return problem === null ? { value } : { problem };
+      if (problem !== null) return { problem };
+      return value.includes(mustContain) ? { value } : unexpected(`a text with ${mustContain}`, node);
     },
     format: (value) => value,
   };

@@ -55,14 +55,18 @@ function optionalSetting<const Key extends string, Value>(name: string, key: Key
   return setting<Key, Value | null>(name, key, optional(kind), null);
 }
 
+export const MAX_DATABASE_NAME_BYTES = 63;
+export const MAX_USER_NAME_BYTES = 127;
 const poolMode = choice(['session', 'transaction', 'statement']);
 const balancing = choice(['round-robin', 'disable']);
 const count = integer(0);
 /** It goes into the startup packet for servers, which is bounded. */
 const parameterValue = text({ maxBytes: 255 });
 const SECOND = 1000;
-export const MAX_DATABASE_NAME_BYTES = 63;
-export const MAX_USER_NAME_BYTES = 127;
+/** PgBouncer's since 1.24.1: no password counts after VALID UNTIL (CVE-2025-2291), and none of who may not log in. */
+const DEFAULT_AUTH_QUERY =
+  'SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname=$1 AND rolcanlogin';
+const authQueryText = text({ mustContain: '$1' });
 
 const listening = [
   setting('listen_addr', 'listenAddr', listenAddresses, Object.freeze(['127.0.0.1']), 'restart').documented(
@@ -159,6 +163,18 @@ const authentication = [
   ),
   setting('auth_file', 'authFile', optional(path), null).documented(
     'File of users and their secrets, a line `"user" "secret"` each; relative to the folder of this file.',
+  ),
+  setting('auth_user', 'authUser', optional(text({ maxBytes: MAX_USER_NAME_BYTES })), null).documented(
+    'User that runs auth_query for clients that auth_file does not have, with its password from there; not set asks nobody.',
+  ),
+  setting('auth_query', 'authQuery', authQueryText, DEFAULT_AUTH_QUERY).documented(
+    'Query for name and secret of the user $1; it runs with search_path pg_catalog, so other schemas must be named.',
+  ),
+  setting('auth_dbname', 'authDbname', optional(text({ maxBytes: MAX_DATABASE_NAME_BYTES })), null).documented(
+    'Database, as it is called under databases, in which auth_query runs; not set means the one the client asks for.',
+  ),
+  setting('auth_query_cache_ttl', 'authQueryCacheTtlMs', duration(), 5 * SECOND).documented(
+    'Seconds that an answer of auth_query is used again, so that a changed password still counts; 0 always asks.',
   ),
   setting('scram_iterations', 'scramIterations', integer(1, 100_000), 4096).documented(
     'Iterations of the SCRAM secrets that are made from plain passwords; more cost more time at each login.',
@@ -339,6 +355,13 @@ export const databaseSettings = [
   ),
   optionalSetting('password', 'password', text({ secret: true })).documented(
     'Password of the forced user; not set means the secret in auth_file.',
+  ),
+  optionalSetting('auth_user', 'authUser', text({ maxBytes: MAX_USER_NAME_BYTES })).documented(
+    'auth_user of this database.',
+  ),
+  optionalSetting('auth_query', 'authQuery', authQueryText).documented('auth_query of this database.'),
+  optionalSetting('auth_dbname', 'authDbname', text({ maxBytes: MAX_DATABASE_NAME_BYTES })).documented(
+    'auth_dbname of this database.',
   ),
   optionalSetting('pool_mode', 'poolMode', poolMode).documented('pool_mode of this database.'),
   optionalSetting('pool_size', 'poolSize', count).documented('default_pool_size of this database; 0 means no limit.'),

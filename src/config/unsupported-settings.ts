@@ -8,8 +8,7 @@ const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/
 
 export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<string>>> = {
   pgbouncer: words(`
-    admin_users auth_dbname auth_hba_file auth_ident_file auth_ldap_options auth_query
-    auth_user client_tls13_ciphers client_tls_ca_file client_tls_cert_file client_tls_ciphers client_tls_dheparams
+    admin_users auth_hba_file auth_ident_file auth_ldap_options client_tls13_ciphers client_tls_ca_file client_tls_cert_file client_tls_ciphers client_tls_dheparams
     client_tls_ecdhcurve client_tls_key_file client_tls_protocols client_tls_sslmode conffile dns_zone_check_period
     job_name logfile peer_id pidfile pkt_buf sbuf_loopcnt
     server_tls13_ciphers server_tls_ca_file server_tls_cert_file server_tls_ciphers server_tls_key_file
@@ -17,7 +16,7 @@ export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<strin
     syslog_facility syslog_ident tcp_defer_accept tcp_keepcnt tcp_keepintvl tcp_socket_buffer tcp_user_timeout
     unix_socket_dir unix_socket_group unix_socket_mode user verbose
   `),
-  databases: words('auth_dbname auth_query auth_user'),
+  databases: new Set(),
   users: new Set(),
 };
 

@@ -61,7 +61,7 @@ const STAYS_FOR_ITS_CLIENT: ReadonlySet<ServerState> = new Set(['linked', 'dedic
 
 const NO_PARAMETERS: ReadonlyMap<string, string> = new Map();
 
-export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner {
+export class Pool implements ServerOwner, ConnectorOwner<ServerConnection>, DedicatedServersOwner {
   readonly databaseName: string;
   readonly userName: string;
   readonly traffic = new TrafficCounters();
@@ -87,7 +87,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
 
   readonly #options: PoolOptions;
   readonly #finder: HostFinder;
-  readonly #connector: Connector;
+  readonly #connector: Connector<ServerConnection>;
   readonly #idle: IdlePicker;
   #parameters: ReadonlyMap<string, string> | null = null;
   readonly #resets: ResetPolicy;

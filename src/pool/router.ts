@@ -2,19 +2,18 @@
  * Which pool a client's transaction goes to. Pools are made when they are first needed: one for each database entry (or
  * name that the fallback entry serves) and server user.
  */
-import type { Secret } from '../auth/secret.ts';
 import { errors } from '../base/errors.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import { resolvePoolSettings } from '../config/pool-settings.ts';
 import { LoginGate } from './login-gate.ts';
 import { Pool, type PoolOptions } from './pool.ts';
 import { PoolTotals } from './pool-totals.ts';
+import type { SecretDirectory } from './secret-directory.ts';
 
 export interface RouterOptions
   extends Pick<PoolOptions, 'environment' | 'log' | 'budget' | 'keys' | 'resolver' | 'unguessable' | 'statements'> {
   readonly config: Config;
-  /** What is known of a user who has no password in the database entry; null if nothing. */
-  readonly secretOf: (userName: string) => Secret | null;
+  readonly secrets: Pick<SecretDirectory, 'forServer'>;
 }
 
 /** Nobody is there to hear it. */
@@ -85,7 +84,7 @@ export class Router {
   }
 
   #create(database: DatabaseConfig, databaseName: string, userName: string): Pool {
-    const { config, secretOf, ...shared } = this.#options;
+    const { config, secrets, ...shared } = this.#options;
     const poolSettings = resolvePoolSettings(config, database, userName);
     return new Pool({
       ...shared,
@@ -98,7 +97,7 @@ export class Router {
       credentials: () => ({
         user: userName,
         database: database.dbname ?? databaseName,
-        secret: database.password === null ? secretOf(userName) : { kind: 'plain', password: database.password },
+        secret: () => secrets.forServer(database, databaseName, userName),
         parameters: startupParameters(database),
       }),
     });

@@ -29,6 +29,11 @@ export class ServerHealth {
     this.#retryAtMs = nowMs + Math.max(1, pauseMs);
   }
 
+  /** What made logins fail may have changed: the next try is due at once. */
+  forgive(): void {
+    this.#retryAtMs = 0;
+  }
+
   get isFailing(): boolean {
     return this.#failure !== null;
   }

@@ -60,6 +60,9 @@ users:
       dbname: null,
       user: null,
       password: null,
+      authUser: null,
+      authQuery: null,
+      authDbname: null,
       poolMode: null,
       poolSize: null,
       minPoolSize: null,
@@ -173,7 +176,7 @@ users:
 pgbouncer:
   pool_mod: session
   pool_mode: sesion
-  auth_query: SELECT 1
+  auth_hba_file: x
   log_stats: perhaps
 databases:
   app: {host: /tmp, hots: a}
@@ -185,7 +188,7 @@ pools: {}
       '2:22: bad value for "pool_size": expected a whole number from 0, found "few"',
       '4:3: unknown setting "pool_mod" (did you mean "pool_mode"?)',
       '5:14: bad value for "pool_mode": expected one of session, transaction, statement, found "sesion"',
-      '6:3: PgBouncer\'s setting "auth_query" is not supported yet',
+      '6:3: PgBouncer\'s setting "auth_hba_file" is not supported yet',
       '7:14: bad value for "log_stats": expected true or false, found "perhaps"',
       '9:15: bad value for "host": Unix sockets are not supported yet ("/tmp")',
       '9:21: unknown setting "hots" (did you mean "host"?)',
@@ -231,7 +234,8 @@ pools: {}
   it.each([
     ['{sslmode: require}', '2:9: libpq\'s parameter "sslmode" is not supported here yet'],
     ['postgres://h?sslmode=require', '2:8: libpq\'s parameter "sslmode" is not supported here yet'],
-    ['{auth_user: x}', '2:9: PgBouncer\'s setting "auth_user" is not supported yet'],
+    ['{auth_query: SELECT 1}', '2:21: bad value for "auth_query": expected a text with $1, found "SELECT 1"'],
+    ['{auth_dbname: other}', '2:22: auth_dbname "other" is not one of the databases'],
     ['{listen_port: 1}', '2:9: "listen_port" is not a setting of a database, but of the section "pgbouncer"'],
     ['{reserve_pool: 1, reserve_pool_size: 1}', '2:26: "reserve_pool_size" is given twice'],
     ['host=a host=b', '2:8: "host" is given twice'],

@@ -18,7 +18,7 @@ function login(minor: number, ...messages: readonly Buffer[]) {
   const credentials = {
     user: 'app',
     database: 'db',
-    secret: { kind: 'plain', password: 'x' } as const,
+    secret: () => ({ kind: 'plain', password: 'x' }) as const,
     parameters: [],
   };
   const login_ = new ServerLogin(credentials, environment, new DerivedKeys(environment), {

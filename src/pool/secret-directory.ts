@@ -1,0 +1,126 @@
+/**
+ * Everything that is known of users' secrets, in one order: `users:` of the configuration, auth_file, auth_query. It says
+ * what a client must prove to have, and what we can prove to a server as the same user. It judges no proof.
+ */
+import { PassThroughKeys } from '../auth/pass-through-keys.ts';
+import type { Secret } from '../auth/secret.ts';
+import type { SecretSource } from '../auth/secret-source.ts';
+import type { Config, DatabaseConfig } from '../config/config.ts';
+import type { ServerSecret } from '../server/server-secret.ts';
+import { AuthQueries, type AuthQueriesOptions } from './auth-queries.ts';
+
+/** auth_file, as it is now. */
+export interface LocalUsers {
+  lookup(userName: string): Secret | null;
+  readonly usualKind: Secret['kind'];
+}
+
+export interface SecretDirectoryOptions extends Omit<AuthQueriesOptions, 'secretOf' | 'onSecret'> {
+  readonly users: LocalUsers;
+}
+
+/** The source of keys whose verifiers are configured here. */
+const LOCAL = '';
+
+export class SecretDirectory {
+  readonly queries: AuthQueries;
+  readonly #users: LocalUsers;
+  readonly #log: SecretDirectoryOptions['log'];
+  readonly #passThrough = new PassThroughKeys();
+
+  constructor({ users, ...options }: SecretDirectoryOptions) {
+    this.#users = users;
+    this.#log = options.log;
+    this.queries = new AuthQueries({
+      ...options,
+      secretOf: (authUser) => this.#provable(LOCAL, authUser, this.#local(authUser)[0] ?? null),
+      onSecret: (laneKey, userName, secret) =>
+        this.#passThrough.onSecrets(laneKey, userName, secret === null ? [] : [secret]),
+    });
+  }
+
+  /** What clients of this database are held against. */
+  sourceFor(databaseName: string): SecretSource {
+    const lane = this.#lane(databaseName)?.lane ?? null;
+    return {
+      usualKind: lane?.usualKind ?? this.#users.usualKind,
+      lookup: (userName) => {
+        const local = this.#local(userName);
+        if (local.length > 0 || lane === null) return local;
+        const found = lane.lookup(userName);
+        // Its failure has been logged. It looks like a user who does not exist, for whom nothing is ever right.
+        return found instanceof Promise ? found.catch(() => null) : found;
+      },
+    };
+  }
+
+  /**
+   * A client has proven to be this user by `secret`. Returns whether we can prove more than before to servers, so that a
+   * failed login there is worth another try.
+   */
+  onProven(databaseName: string, userName: string, secret: Secret | null, clientKey: Buffer | null): boolean {
+    if (secret?.kind !== 'scram' || clientKey === null) return false;
+    return this.#passThrough.remember(this.#sourceOf(databaseName, userName), userName, secret, clientKey);
+  }
+
+  /** A client's proof for this user, who may not exist, was wrong. */
+  onRefused(databaseName: string, userName: string): void {
+    if (this.#local(userName).length === 0) this.#lane(databaseName)?.lane.onRefused(userName);
+  }
+
+  /** What we have to log in with as `userName` at the server of `database`, by the name `databaseName`. Never rejects. */
+  forServer(
+    database: DatabaseConfig,
+    databaseName: string,
+    userName: string,
+  ): ServerSecret | null | Promise<ServerSecret | null> {
+    if (database.password !== null) return { kind: 'plain', password: database.password };
+    const [first] = this.#local(userName);
+    if (first !== undefined) return this.#provable(LOCAL, userName, first);
+    const asked = this.#lane(databaseName);
+    // auth_user's own secret is not asked for by logging in as auth_user.
+    if (asked === null || asked.lane.place.authUser === userName) return null;
+    const found = asked.lane.lookupForServer(userName);
+    if (!(found instanceof Promise)) return this.#provable(asked.key, userName, found);
+    return found.then(
+      (secret) => this.#provable(asked.key, userName, secret),
+      () => null,
+    );
+  }
+
+  /** auth_file has been read again. */
+  onUsersChanged(): void {
+    this.#passThrough.onSourceChanged(LOCAL, (userName) => this.#local(userName));
+  }
+
+  /** A new configuration. */
+  reload(config: Config): void {
+    this.queries.reload(config);
+    this.onUsersChanged();
+  }
+
+  /** What is configured here. */
+  #local(userName: string): readonly Secret[] {
+    const secret = this.#users.lookup(userName);
+    return secret === null ? [] : [secret];
+  }
+
+  #provable(source: string, userName: string, secret: Secret | null): ServerSecret | null {
+    if (secret?.kind !== 'scram') return secret;
+    const clientKey = this.#passThrough.find(source, userName, secret);
+    return clientKey === null ? secret : { kind: 'pass-through', verifier: secret, clientKey };
+  }
+
+  #sourceOf(databaseName: string, userName: string): string {
+    return this.#local(userName).length > 0 ? LOCAL : (this.#lane(databaseName)?.key ?? LOCAL);
+  }
+
+  #lane(databaseName: string): ReturnType<AuthQueries['laneOf']> {
+    try {
+      return this.queries.laneOf(databaseName);
+    } catch (error) {
+      this.#log.warn({ database: databaseName, error: String(error) }, 'auth_query is not run');
+      return null;
+    }
+  }
+}
