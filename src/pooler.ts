@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { AuthFile } from './auth/auth-file.ts';
 import { DerivedKeys } from './auth/derived-keys.ts';
 import { parseUserList, type UserList } from './auth/user-list.ts';
 import type { Environment, Timer } from './base/environment.ts';
@@ -78,7 +79,7 @@ export class Pooler {
   readonly #janitor: Janitor;
   readonly #statsLog: StatsLog;
   readonly #listeners: Listener[] = [];
-  readonly #users: UserList;
+  readonly #users: AuthFile;
   readonly #budget: ProcessBudget;
   readonly #eventLoopLag: EventLoopLag;
   readonly #process: ProcessValues;
@@ -102,8 +103,13 @@ export class Pooler {
     const real = new NodeEnvironment((address, handler) => this.#sockets.dial(address, handler));
     const environment = overrides.environment?.(real) ?? real;
     this.#environment = environment;
-    const users = readUserList(settings.authFile, this.log);
-    this.#users = users;
+    this.#users = new AuthFile({
+      environment,
+      log: this.log,
+      path: settings.authFile,
+      users: readUserList(settings.authFile, this.log),
+      onChanged: () => this.#secrets.onUsersChanged(),
+    });
     this.#budget = new ProcessBudget(environment);
     const keys = new DerivedKeys(environment);
     const statements = new StatementRegistry();
@@ -121,7 +127,7 @@ export class Pooler {
       budget: this.#budget,
       keys,
       resolver: this.#resolver,
-      users,
+      users: this.#users,
     });
     this.#router = new Router({
       environment,
@@ -286,6 +292,7 @@ export class Pooler {
     const { settings } = this.config;
     this.#registry.checkDeadlines(nowMs);
     for (const pool of this.#router.pools) upkeep(pool, settings, nowMs);
+    this.#users.check(nowMs);
     this.#secrets.queries.tick(nowMs);
     if (settings.logStats) this.#statsLog.check(nowMs);
     this.#router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);

@@ -23,6 +23,12 @@ export function checkConfig(read: ReadConfig, problems: ProblemList): void {
   checkMinimums(read, limits, problems);
   checkPorts(read, problems);
   checkAuthDatabases(read, problems);
+  for (const { values, places } of read.databases) {
+    const at = places.get('password_command') ?? read.place;
+    if (values.password !== null && values.passwordCommand !== null) {
+      problems.add(at, 'password and password_command are both given');
+    }
+  }
 }
 
 /** Where auth_query runs must be there, or nobody could log in. */

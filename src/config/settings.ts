@@ -6,6 +6,8 @@ import {
   address,
   boolean,
   choice,
+  choices,
+  commandLine,
   duration,
   hosts,
   integer,
@@ -14,6 +16,7 @@ import {
   nameList,
   optional,
   path,
+  secrets,
   size,
   text,
 } from './setting-kinds.ts';
@@ -60,6 +63,7 @@ export const MAX_USER_NAME_BYTES = 127;
 const poolMode = choice(['session', 'transaction', 'statement']);
 const balancing = choice(['round-robin', 'disable']);
 const count = integer(0);
+const serverMethods = choices(['none', 'password', 'md5', 'scram-sha-256']);
 /** It goes into the startup packet for servers, which is bounded. */
 const parameterValue = text({ maxBytes: 255 });
 const SECOND = 1000;
@@ -176,6 +180,12 @@ const authentication = [
   setting('auth_query_cache_ttl', 'authQueryCacheTtlMs', duration(), 5 * SECOND).documented(
     'Seconds that an answer of auth_query is used again, so that a changed password still counts; 0 always asks.',
   ),
+  setting('password_command_ttl', 'passwordCommandTtlMs', duration(), 300 * SECOND).documented(
+    'Seconds that the output of a password_command is used; 0 runs it for each server connection.',
+  ),
+  setting('password_command_timeout', 'passwordCommandTimeoutMs', duration(0.1), 10 * SECOND).documented(
+    'Seconds that a password_command may run before it is killed.',
+  ),
   setting('scram_iterations', 'scramIterations', integer(1, 100_000), 4096).documented(
     'Iterations of the SCRAM secrets that are made from plain passwords; more cost more time at each login.',
   ),
@@ -259,6 +269,9 @@ const servers = [
   ),
   setting('server_login_concurrency', 'serverLoginConcurrency', integer(1), 4).documented(
     'Logins to one PostgreSQL that may be in progress at a time.',
+  ),
+  setting('server_require_auth', 'serverRequireAuth', serverMethods, Object.freeze([])).documented(
+    'Ways in which servers may ask who we are; none given allows all, but a password in clear text only over TLS.',
   ),
   setting('server_fast_close', 'serverFastClose', boolean, false).documented(
     'Closes outdated server connections in session mode after the transaction, and their clients with them.',
@@ -354,7 +367,13 @@ export const databaseSettings = [
     'Forced user: all clients of this database share its server connections; not set means each client its own.',
   ),
   optionalSetting('password', 'password', text({ secret: true })).documented(
-    'Password of the forced user; not set means the secret in auth_file.',
+    'Password for the server; not set means what users, auth_file or auth_query know of the user.',
+  ),
+  optionalSetting('password_command', 'passwordCommand', commandLine).documented(
+    'Program, run without a shell, whose output is the password for the server; not set runs none.',
+  ),
+  optionalSetting('server_require_auth', 'serverRequireAuth', serverMethods).documented(
+    'server_require_auth of this database.',
   ),
   optionalSetting('auth_user', 'authUser', text({ maxBytes: MAX_USER_NAME_BYTES })).documented(
     'auth_user of this database.',
@@ -409,6 +428,12 @@ export const databaseSettings = [
 
 /** Each entry of the section `users:`. What a user has set wins over the database, which wins over `pgbouncer:`. */
 export const userSettings = [
+  optionalSetting('password', 'password', secrets).documented(
+    'Password or secret, before what auth_file says; of a list clients may use each, and servers get the first.',
+  ),
+  optionalSetting('password_command', 'passwordCommand', commandLine).documented(
+    'Program, run without a shell, whose output is the password of this user for servers; not set runs none.',
+  ),
   optionalSetting('pool_mode', 'poolMode', poolMode).documented('pool_mode of this user.'),
   optionalSetting('pool_size', 'poolSize', count).documented('default_pool_size of this user; 0 means no limit.'),
   optionalSetting('reserve_pool_size', 'reservePoolSize', count).documented(

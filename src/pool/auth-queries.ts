@@ -12,7 +12,7 @@ export interface AuthQueriesOptions
   extends Pick<AuthLaneOptions, 'environment' | 'log' | 'budget' | 'keys' | 'resolver'> {
   readonly config: Config;
   /** How auth_user logs in. */
-  readonly secretOf: (authUser: string) => ServerSecret | null;
+  readonly secretOf: (authUser: string) => ServerSecret | null | Promise<ServerSecret | null>;
   /** PostgreSQL has said what it has stored for a user of a lane. */
   readonly onSecret: (laneKey: string, userName: string, secret: Secret | null) => void;
 }
@@ -120,15 +120,17 @@ export class AuthQueries {
 
   #create(key: string, place: AuthPlace): AuthLane {
     const { config: _config, secretOf, onSecret, ...shared } = this.#options;
+    const { settings } = this.#config;
     return new AuthLane({
       ...shared,
-      settings: this.#config.settings,
+      settings,
       place,
       poolSettings: resolvePoolSettings(this.#config, place.database, place.authUser),
       credentials: () => ({
         user: place.authUser,
         database: nameAtServer(place),
         secret: () => secretOf(place.authUser),
+        requireAuth: place.database.serverRequireAuth ?? settings.serverRequireAuth,
         // None of a client's, and none of the database's: nothing that could change what the query means.
         parameters: [],
       }),

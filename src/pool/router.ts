@@ -98,6 +98,7 @@ export class Router {
         user: userName,
         database: database.dbname ?? databaseName,
         secret: () => secrets.forServer(database, databaseName, userName),
+        requireAuth: database.serverRequireAuth ?? config.settings.serverRequireAuth,
         parameters: startupParameters(database),
       }),
     });

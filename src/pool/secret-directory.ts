@@ -3,7 +3,8 @@
  * what a client must prove to have, and what we can prove to a server as the same user. It judges no proof.
  */
 import { PassThroughKeys } from '../auth/pass-through-keys.ts';
-import type { Secret } from '../auth/secret.ts';
+import { PasswordCommands } from '../auth/password-commands.ts';
+import { parseSecret, type Secret } from '../auth/secret.ts';
 import type { SecretSource } from '../auth/secret-source.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import type { ServerSecret } from '../server/server-secret.ts';
@@ -26,14 +27,18 @@ export class SecretDirectory {
   readonly queries: AuthQueries;
   readonly #users: LocalUsers;
   readonly #log: SecretDirectoryOptions['log'];
+  readonly #commands: PasswordCommands;
   readonly #passThrough = new PassThroughKeys();
+  #config: Config;
 
   constructor({ users, ...options }: SecretDirectoryOptions) {
     this.#users = users;
     this.#log = options.log;
+    this.#commands = new PasswordCommands(options.environment, options.log);
+    this.#config = options.config;
     this.queries = new AuthQueries({
       ...options,
-      secretOf: (authUser) => this.#provable(LOCAL, authUser, this.#local(authUser)[0] ?? null),
+      secretOf: (authUser) => this.#configuredFor(authUser),
       onSecret: (laneKey, userName, secret) =>
         this.#passThrough.onSecrets(laneKey, userName, secret === null ? [] : [secret]),
     });
@@ -75,8 +80,9 @@ export class SecretDirectory {
     userName: string,
   ): ServerSecret | null | Promise<ServerSecret | null> {
     if (database.password !== null) return { kind: 'plain', password: database.password };
-    const [first] = this.#local(userName);
-    if (first !== undefined) return this.#provable(LOCAL, userName, first);
+    if (database.passwordCommand !== null) return this.#written(database.passwordCommand);
+    const configured = this.#configuredFor(userName);
+    if (configured !== null) return configured;
     const asked = this.#lane(databaseName);
     // auth_user's own secret is not asked for by logging in as auth_user.
     if (asked === null || asked.lane.place.authUser === userName) return null;
@@ -95,12 +101,31 @@ export class SecretDirectory {
 
   /** A new configuration. */
   reload(config: Config): void {
+    this.#config = config;
+    this.#commands.forget();
     this.queries.reload(config);
     this.onUsersChanged();
   }
 
+  /** What is configured here for logging in at servers; of several secrets the first. */
+  #configuredFor(userName: string): ServerSecret | null | Promise<ServerSecret | null> {
+    const command = this.#config.users.get(userName)?.passwordCommand ?? null;
+    if (command !== null) return this.#written(command);
+    const [first] = this.#local(userName);
+    return first === undefined ? null : this.#provable(LOCAL, userName, first);
+  }
+
+  /** What a password_command writes. */
+  #written(words: readonly string[]): ServerSecret | null | Promise<ServerSecret | null> {
+    const { passwordCommandTtlMs: ttlMs, passwordCommandTimeoutMs: timeoutMs } = this.#config.settings;
+    const password = this.#commands.password(words, { ttlMs, timeoutMs });
+    return password instanceof Promise ? password.then(plain) : plain(password);
+  }
+
   /** What is configured here. */
   #local(userName: string): readonly Secret[] {
+    const passwords = this.#config.users.get(userName)?.password ?? null;
+    if (passwords !== null) return passwords.map(parseSecret);
     const secret = this.#users.lookup(userName);
     return secret === null ? [] : [secret];
   }
@@ -123,4 +148,8 @@ export class SecretDirectory {
       return null;
     }
   }
+}
+
+function plain(password: string | null): ServerSecret | null {
+  return password === null ? null : { kind: 'plain', password };
 }

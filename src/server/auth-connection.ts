@@ -113,6 +113,10 @@ export class AuthConnection implements WireReader, LoginListener, MessageHandler
 
   // LoginListener
 
+  get isSecured(): boolean {
+    return this.#wire.security !== null;
+  }
+
   sendLogin(bytes: Buffer): void {
     this.#wire.send(bytes);
   }

@@ -341,6 +341,10 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
 
   // Login
 
+  get isSecured(): boolean {
+    return this.wire.security !== null;
+  }
+
   sendLogin(bytes: Buffer): void {
     this.wire.send(bytes);
   }

@@ -19,6 +19,7 @@ import {
 } from '../protocol/login-messages.ts';
 import * as type from '../protocol/message-type.ts';
 import { OLDEST_MINOR, protocolVersion } from '../protocol/protocol-version.ts';
+import { methodProblem, type ServerAuthMethod } from './auth-rules.ts';
 import type { ServerSecret } from './server-secret.ts';
 
 export interface ServerCredentials {
@@ -29,6 +30,8 @@ export interface ServerCredentials {
    * one that asks for nothing costs nobody a look-up. Must not reject.
    */
   readonly secret: () => ServerSecret | null | Promise<ServerSecret | null>;
+  /** server_require_auth: see `methodProblem`. */
+  readonly requireAuth: readonly string[];
   /** Parameters that its session begins with. */
   readonly parameters: readonly (readonly [name: string, value: string])[];
 }
@@ -43,6 +46,8 @@ export type LoginFailure =
   | { readonly kind: 'impossible'; readonly reason: string };
 
 export interface LoginListener {
+  /** TLS is between us and the server. */
+  readonly isSecured: boolean;
   sendLogin(bytes: Buffer): void;
   onLoginDone(result: LoginResult): void;
   onLoginFailed(failure: LoginFailure): void;
@@ -157,14 +162,15 @@ export class ServerLogin {
     switch (request.kind) {
       case 'ok':
         if (this.#expected !== 'request' && this.#expected !== 'ok') return this.#outOfOrder();
+        if (this.#expected === 'request' && this.#isForbidden('none')) return;
         this.#expected = 'session';
         return;
       case 'cleartext':
-        return this.#withSecret(() => this.#answerCleartext());
+        return this.#withSecret('password', () => this.#answerCleartext());
       case 'md5':
-        return this.#withSecret(() => this.#answerMd5(request.salt));
+        return this.#withSecret('md5', () => this.#answerMd5(request.salt));
       case 'sasl':
-        return this.#withSecret(() => this.#startScram(request.mechanisms));
+        return this.#withSecret('scram-sha-256', () => this.#startScram(request.mechanisms));
       case 'sasl-continue':
         return this.#continueScram(request.data);
       case 'sasl-final': {
@@ -180,8 +186,9 @@ export class ServerLogin {
   }
 
   /** The server has asked: finds out what we have, at once or later, and answers. */
-  #withSecret(answer: () => void): void {
+  #withSecret(method: ServerAuthMethod, answer: () => void): void {
     if (this.#expected !== 'request') return this.#outOfOrder();
+    if (this.#isForbidden(method)) return;
     const found = this.#credentials.secret();
     if (!(found instanceof Promise)) {
       this.#secret = found;
@@ -194,6 +201,12 @@ export class ServerLogin {
       this.#secret = secret;
       answer();
     });
+  }
+
+  #isForbidden(method: ServerAuthMethod): boolean {
+    const problem = methodProblem(this.#credentials.requireAuth, method, this.#listener.isSecured);
+    if (problem !== null) this.#impossible(problem);
+    return problem !== null;
   }
 
   #answerCleartext(): void {

@@ -60,6 +60,8 @@ users:
       dbname: null,
       user: null,
       password: null,
+      passwordCommand: null,
+      serverRequireAuth: null,
       authUser: null,
       authQuery: null,
       authDbname: null,
@@ -99,6 +101,8 @@ users:
     expect(config.fallbackDatabase).toMatchObject({ name: '*', hosts: ['e'] });
     expect(config.users.get('alice')).toEqual({
       name: 'alice',
+      password: null,
+      passwordCommand: null,
       poolMode: 'session',
       poolSize: null,
       reservePoolSize: null,
@@ -254,6 +258,43 @@ pools: {}
     ],
   ])('of a database: %s', (written, problem) => {
     expect(problems(`databases:\n  app: ${written}`)).toEqual([problem]);
+  });
+
+  it.each([
+    ['{password: }', null],
+    ['{password: hunter2}', null],
+    ['{password: [hunter2, md5hunter2]}', null],
+    ['{password: [hunter2, [hunter2]]}', 'expected text, found a list'],
+    ['{password: [hunter2, ""]}', 'an empty password is no password'],
+    ['{password: []}', 'expected at least one password'],
+    ['{password: "hunter2\\0"}', 'a NUL character is not allowed'],
+    [`{password: ${'hunter2'.repeat(10_000)}}`, 'expected at most 65530 bytes, found 70000'],
+    [
+      '{password: ["SCRAM-SHA-256$4096:aaaa$x:y", "SCRAM-SHA-256$4096:bbbb$x:y"]}',
+      'of several SCRAM secrets with different salts only one can be checked; give the passwords instead',
+    ],
+    ['{password: ["SCRAM-SHA-256$4096:aaaa$x:y", hunter2, "SCRAM-SHA-256$4096:aaaa$z:y"]}', null],
+  ])('of the passwords of a user, nothing of which is shown (%#)', (written, problem) => {
+    const text = `databases: {app: }\nusers: {alice: ${written}}`;
+    if (problem === null) expect(() => parseYamlConfig(text, 'x.yaml')).not.toThrow();
+    else expect(problems(text)).toEqual([`2:27: bad value for "password": ${problem}`]);
+  });
+
+  it.each([
+    ['server_require_auth: [password, oauth]', 'expected some of none, password, md5, scram-sha-256, found "oauth"'],
+    ['server_require_auth: "!md5, password"', 'what is refused and what is required is mixed'],
+    ['password_command: []', 'expected a program'],
+    ['password_command: [x, {}]', 'expected a program and its arguments, found a list'],
+  ])('of how servers are logged in to: %s', (written, problem) => {
+    const name = written.split(':')[0]!;
+    const [message] = problems(`databases:\n  app:\n    ${written}`);
+    expect(message).toContain(`bad value for "${name}": ${problem}`);
+  });
+
+  it('of a password and a command for one', () => {
+    expect(problems('databases: {app: {password: hunter2, password_command: x y}}')).toEqual([
+      '1:56: password and password_command are both given',
+    ]);
   });
 
   it('of names', () => {

@@ -21,7 +21,7 @@ function setUp(limit: number) {
       environment,
       address: { host: '10.0.0.1', port: 5432 },
       hostName: '10.0.0.1',
-      credentials: { user: 'app', database: 'app', secret: () => null, parameters: [] },
+      credentials: { user: 'app', database: 'app', secret: () => null, requireAuth: [], parameters: [] },
       keys,
       lease: { release: () => {} },
       owner,

@@ -21,10 +21,17 @@ test('a server that asks for MD5 where FIPS forbids it: the login fails, nothing
   const failures: LoginFailure[] = [];
   const environment = new VirtualEnvironment();
   const login = new ServerLogin(
-    { user: 'app', database: 'app', secret: () => ({ kind: 'plain', password: 'secret' }), parameters: [] },
+    {
+      user: 'app',
+      database: 'app',
+      secret: () => ({ kind: 'plain', password: 'secret' }),
+      requireAuth: [],
+      parameters: [],
+    },
     environment,
     new DerivedKeys(environment),
     {
+      isSecured: false,
       sendLogin: () => {},
       onLoginDone: () => {},
       onLoginFailed: (failure) => failures.push(failure),

@@ -19,9 +19,11 @@ function login(minor: number, ...messages: readonly Buffer[]) {
     user: 'app',
     database: 'db',
     secret: () => ({ kind: 'plain', password: 'x' }) as const,
+    requireAuth: [],
     parameters: [],
   };
   const login_ = new ServerLogin(credentials, environment, new DerivedKeys(environment), {
+    isSecured: true,
     sendLogin: (bytes) => sent.push(bytes),
     onLoginDone: (result) => ends.push(result),
     onLoginFailed: (failure) => ends.push(failure),
