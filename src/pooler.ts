@@ -33,6 +33,7 @@ import { Janitor } from './pool/janitor.ts';
 import { upkeep } from './pool/pool-upkeep.ts';
 import { ProcessBudget } from './pool/process-budget.ts';
 import { Router } from './pool/router.ts';
+import { SecretDirectory } from './pool/secret-directory.ts';
 import type { PoolerSnapshot } from './pool/snapshot.ts';
 import { StatsLog } from './pool/stats-log.ts';
 import { StatementRegistry } from './server/statement-registry.ts';
@@ -81,6 +82,7 @@ export class Pooler {
   readonly #sockets: SocketFactory;
   readonly #resolver: Resolver;
   readonly #router: Router;
+  readonly #secrets: SecretDirectory;
   readonly #registry: ClientRegistry;
   readonly #logins: LoginContext;
   readonly #janitor: Janitor;
@@ -114,9 +116,8 @@ export class Pooler {
     const real = new NodeEnvironment((address, handler) => this.#sockets.dial(address, handler));
     const environment = overrides.environment?.(real) ?? real;
     this.#environment = environment;
-    const users = new AuthFile(this.log);
-    users.prepare(config)();
-    this.#users = users;
+    this.#users = new AuthFile({ environment, log: this.log, onChanged: () => this.#secrets.onUsersChanged() });
+    this.#users.prepare(config)();
     this.#budget = new ProcessBudget(environment);
     const keys = new DerivedKeys(environment);
     const statements = new StatementRegistry();
@@ -127,6 +128,15 @@ export class Pooler {
       resolvConfPath: settings.resolvConf,
     });
     this.#registry = new ClientRegistry(environment, settings, this.log);
+    this.#secrets = new SecretDirectory({
+      environment,
+      log: this.log,
+      config,
+      budget: this.#budget,
+      keys,
+      resolver: this.#resolver,
+      users: this.#users,
+    });
     this.#router = new Router({
       environment,
       config,
@@ -136,7 +146,7 @@ export class Pooler {
       resolver: this.#resolver,
       unguessable: environment.randomBytes(16).toString('hex'),
       statements,
-      secretOf: (userName) => users.lookup(userName),
+      secrets: this.#secrets,
     });
     const systemUser = settings.unixSocketDir === null ? null : onlyUserOf(settings.unixSocketDir);
     this.#logins = {
@@ -148,7 +158,7 @@ export class Pooler {
       log: this.log,
       router: this.#router,
       registry: this.#registry,
-      secrets: users,
+      secrets: this.#secrets,
       statements,
     };
     this.#statsLog = new StatsLog(this.#router, this.log, settings.statsPeriodMs, environment.now());
@@ -195,7 +205,7 @@ export class Pooler {
       dropped: this.#router.dropped,
       budget: this.#budget,
       registry: this.#registry,
-      users: this.#users.size,
+      users: this.#secrets.userCount,
       dns: { names: this.#resolver.nameCount, lookups: this.#resolver.lookupCount },
       process: this.#process.read(),
     });
@@ -316,11 +326,12 @@ export class Pooler {
   /** See `LiveConfigOptions.prepare`. The order is the one in which each finds what it needs. */
   #prepare(config: Config): () => void {
     const { settings } = config;
-    const useSecrets = this.#users.prepare(config);
+    const useAuthFile = this.#users.prepare(config);
     const policy = loadAuthPolicy(settings, this.#logins.systemUser);
     return () => {
       this.#ownLog?.configure(logLevelOf(settings), settings.logFormat);
-      useSecrets();
+      useAuthFile();
+      this.#secrets.reload(config);
       this.#sockets.configure({ keepAlive: settings.tcpKeepalive, keepAliveDelayMs: settings.tcpKeepidleMs });
       this.#resolver.configure({ maxTtlMs: settings.dnsMaxTtlMs, notFoundTtlMs: settings.dnsNxdomainTtlMs });
       this.#statsLog.configure(settings.statsPeriodMs);
@@ -355,6 +366,8 @@ export class Pooler {
     const { settings } = this.config;
     this.#registry.checkDeadlines(nowMs);
     for (const pool of this.#router.pools) upkeep(pool, settings, nowMs);
+    this.#users.check(nowMs);
+    this.#secrets.queries.tick(nowMs);
     if (settings.logStats) this.#statsLog.check(nowMs);
     this.#router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);
   }
@@ -375,6 +388,7 @@ export class Pooler {
     const closed = this.#stopListening();
     const report = errors.shuttingDown();
     this.#router.stop(report, 'shutdown');
+    this.#secrets.queries.stop();
     for (const login of [...this.#registry.logins, ...this.#registry.entering]) login.onShutdown(report);
     for (const client of this.#registry.clients) client.drain(report, 'shutdown');
     await closed;
@@ -393,7 +407,8 @@ export class Pooler {
   }
 
   #isEmpty(): boolean {
-    return this.#registry.sockets === 0 && [...this.#router.pools].every((pool) => pool.isEmpty);
+    const hasServers = ![...this.#router.pools].every((pool) => pool.isEmpty) || !this.#secrets.queries.isEmpty;
+    return this.#registry.sockets === 0 && !hasServers;
   }
 
   #settled(isDone: () => boolean): Promise<void> {

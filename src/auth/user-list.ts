@@ -83,6 +83,10 @@ export class UserList implements SecretSource {
     this.usualKind = usualKindOf(text, secretsAt);
   }
 
+  isSameAs(other: UserList): boolean {
+    return this.#text === other.#text;
+  }
+
   get size(): number {
     return this.#secretsAt.size;
   }

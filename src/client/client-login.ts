@@ -8,7 +8,6 @@ import { type AuthenticationStep, Authenticator } from '../auth/authenticator.ts
 import { channelBindingOf } from '../auth/channel-binding.ts';
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import { MAX_AUTHENTICATION_MESSAGE_BYTES } from '../auth/password-message.ts';
-import type { SecretSource } from '../auth/secret-source.ts';
 import type { ClientCloseReason } from '../base/close-reason.ts';
 import type { Environment, Timer } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
@@ -21,6 +20,7 @@ import { Farewell } from '../net/farewell.ts';
 import { Wire, type WireReader } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Router } from '../pool/router.ts';
+import type { SecretDirectory } from '../pool/secret-directory.ts';
 import type { LoginWaiter } from '../pool/waiter.ts';
 import * as type from '../protocol/message-type.ts';
 import { NEWEST_MINOR } from '../protocol/protocol-version.ts';
@@ -50,7 +50,7 @@ export interface LoginContext {
   policy: AuthPolicy;
   /** Who is at the other end of our Unix socket; null if that cannot be known. */
   readonly systemUser: string | null;
-  readonly secrets: SecretSource;
+  readonly secrets: SecretDirectory;
   readonly statements: StatementRegistry;
 }
 
@@ -95,6 +95,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #delayedAnswer: Timer | null = null;
   /** What proves to the client that it is in; it is sent together with what follows. */
   #acceptance: Buffer[] = [];
+  /** Servers that did not let us in before may do so now. */
+  #canProveMore = false;
   #pool: Pool | null = null;
 
   private constructor(context: LoginContext, connect: (handler: TransportHandler) => Transport) {
@@ -283,7 +285,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
       authType: decision.method,
       userName: user,
       scramIterations: config.settings.scramIterations,
-      source: secrets,
+      source: secrets.sourceFor(database),
       channelBinding: channelBindingOf(this.#wire.security),
       keys,
       environment,
@@ -315,6 +317,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #onStep(step: AuthenticationStep): void {
     // The connection may have ended while something was computed.
     if (this.#state !== 'waiting') return;
+    const { secrets } = this.#context;
+    const { user, database } = this.#identity!;
     switch (step.outcome) {
       case 'continue':
         this.#wire.send(authenticationMessage(step.request));
@@ -324,8 +328,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
         return;
       case 'accepted':
         this.#acceptance = step.requests.map(authenticationMessage);
+        this.#canProveMore = secrets.onProven(database, user, step.secret, step.clientKey);
         return this.#admit();
       case 'refused':
+        secrets.onRefused(database, user);
         this.#log('info', { cause: step.reason }, 'login refused');
         return this.#refuseLater();
       case 'failed':
@@ -349,6 +355,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     const refusal = registry.refusal(name, user, resolvePoolSettings(config, database, user));
     if (refusal !== null) return this.#refuse(refusal, 'limit_reached');
     this.#pool = router.pool(database, name, user);
+    if (this.#canProveMore) this.#pool.health.retryNow();
     const why = this.#isReplication ? (this.#pool.stopped?.report ?? null) : this.#pool.refusal;
     if (why !== null) return this.#refuse(why, 'server_unavailable');
     if (this.#isReplication) return this.#replicate();

@@ -8,8 +8,8 @@ const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/
 
 export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<string>>> = {
   pgbouncer: words(`
-    admin_users auth_dbname auth_ldap_options auth_query
-    auth_user client_tls13_ciphers client_tls_ca_file client_tls_cert_file client_tls_ciphers client_tls_dheparams
+    admin_users auth_ldap_options
+    client_tls13_ciphers client_tls_ca_file client_tls_cert_file client_tls_ciphers client_tls_dheparams
     client_tls_ecdhcurve client_tls_key_file client_tls_protocols client_tls_sslmode
     logfile peer_id pidfile
     server_tls13_ciphers server_tls_ca_file server_tls_cert_file server_tls_ciphers server_tls_key_file
@@ -17,7 +17,7 @@ export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<strin
     syslog_facility syslog_ident
     user
   `),
-  databases: words('auth_dbname auth_query auth_user'),
+  databases: new Set(),
   users: new Set(),
   peers: new Set(),
 };

@@ -5,24 +5,28 @@
 import type { Environment, SocketAddress } from '../base/environment.ts';
 import { NEWEST_MINOR, OLDEST_MINOR } from '../protocol/protocol-version.ts';
 import type { Budget, Claimant, Lease } from '../server/lease.ts';
-import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerFailure } from '../server/server-holder.ts';
 import { type AttemptListener, ConnectAttempt } from './connect-attempt.ts';
 import type { HostFinder } from './host-finder.ts';
 import type { GateVisitor, LoginGate } from './login-gate.ts';
 import type { ServerHealth } from './server-health.ts';
 
-export interface ConnectorOptions {
+/** What a connector needs to know of a connection. */
+export interface OpenedConnection {
+  readonly address: SocketAddress;
+}
+
+export interface ConnectorOptions<Connection extends OpenedConnection> {
   readonly environment: Environment;
   readonly budget: Budget;
   readonly gate: LoginGate;
   readonly finder: HostFinder;
   readonly health: ServerHealth;
-  readonly owner: ConnectorOwner;
+  readonly owner: ConnectorOwner<Connection>;
 }
 
-/** The pool, or the part of it that has servers for one client each. */
-export interface ConnectorOwner extends Claimant {
+/** A pool, the part of it that has servers for one client each, or who asks PostgreSQL for secrets. */
+export interface ConnectorOwner<Connection extends OpenedConnection> extends Claimant {
   /** How many more connections somebody waits for than `coming`. */
   missing(coming: number): number;
   /** Whether min_pool_size asks for more than there will be with `coming`. */
@@ -33,15 +37,15 @@ export interface ConnectorOwner extends Claimant {
    * Opens a connection to an address of `host`; it is reported to `succeeded`, or `failed` and then `closed`. Null if
    * nobody needs it any more.
    */
-  open(address: SocketAddress, host: string, lease: Lease, protocolMinor: number): ServerConnection | null;
+  open(address: SocketAddress, host: string, lease: Lease, protocolMinor: number): Connection | null;
   /** No address could be reached. */
   onUnreachable(failure: ServerFailure): void;
 }
 
-export class Connector implements AttemptListener, GateVisitor {
-  readonly #options: ConnectorOptions;
+export class Connector<Connection extends OpenedConnection> implements AttemptListener, GateVisitor {
+  readonly #options: ConnectorOptions<Connection>;
   readonly #attempts = new Set<ConnectAttempt>();
-  readonly #attemptOf = new Map<ServerConnection, ConnectAttempt>();
+  readonly #attemptOf = new Map<Connection, ConnectAttempt>();
   /** Leases that were asked for and have not been granted. */
   #claims = 0;
   /** Leases that wait for the login gate. */
@@ -51,7 +55,7 @@ export class Connector implements AttemptListener, GateVisitor {
   #gate: LoginGate;
   #stopped = false;
 
-  constructor(options: ConnectorOptions) {
+  constructor(options: ConnectorOptions<Connection>) {
     this.#options = options;
     this.#gate = options.gate;
   }
@@ -87,7 +91,7 @@ export class Connector implements AttemptListener, GateVisitor {
   }
 
   /** `server` has logged in. */
-  succeeded(server: ServerConnection): void {
+  succeeded(server: Connection): void {
     this.#options.health.succeeded();
     const attempt = this.#forget(server);
     if (attempt === undefined) return;
@@ -96,7 +100,7 @@ export class Connector implements AttemptListener, GateVisitor {
   }
 
   /** `server` will not log in. Returns whether that is final: if not, there is another try when it has closed. */
-  failed(server: ServerConnection, failure: ServerFailure): boolean {
+  failed(server: Connection, failure: ServerFailure): boolean {
     const attempt = this.#attemptOf.get(server);
     const isFinal = failure.kind === 'refused' || failure.kind === 'impossible';
     if (attempt !== undefined && !isFinal && !this.#stopped) {
@@ -113,7 +117,7 @@ export class Connector implements AttemptListener, GateVisitor {
    * `server` has closed. Returns whether its lease lives on, for the next try: not if PostgreSQL may still hold the slot,
    * and not if nobody wants one.
    */
-  closed(server: ServerConnection, confirmed: boolean): boolean {
+  closed(server: Connection, confirmed: boolean): boolean {
     const attempt = this.#forget(server);
     if (attempt === undefined) return false;
     if (confirmed && !this.#stopped) {
@@ -128,7 +132,7 @@ export class Connector implements AttemptListener, GateVisitor {
   }
 
   /** `server`, which is being opened, is needed no more, and no other address for it either. */
-  abandon(server: ServerConnection): void {
+  abandon(server: Connection): void {
     const attempt = this.#forget(server);
     if (attempt !== undefined) this.#end(attempt);
   }
@@ -146,7 +150,7 @@ export class Connector implements AttemptListener, GateVisitor {
    * What is on its way is given up, for it goes to the wrong place; `grow` starts anew, at `gate`. Returns the
    * connections that are being opened: their owner closes them, and hears nothing of them here.
    */
-  restart(gate: LoginGate): readonly ServerConnection[] {
+  restart(gate: LoginGate): readonly Connection[] {
     const servers = [...this.#attemptOf.keys()];
     const opened = new Set(this.#attemptOf.values());
     const attempts = [...this.#attempts];
@@ -221,7 +225,7 @@ export class Connector implements AttemptListener, GateVisitor {
     }
   }
 
-  #forget(server: ServerConnection): ConnectAttempt | undefined {
+  #forget(server: Connection): ConnectAttempt | undefined {
     const attempt = this.#attemptOf.get(server);
     this.#attemptOf.delete(server);
     return attempt;

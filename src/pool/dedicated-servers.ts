@@ -46,12 +46,12 @@ export interface DedicatedServersOwner {
   ): ServerConnection;
 }
 
-export class DedicatedServers implements ConnectorOwner {
+export class DedicatedServers implements ConnectorOwner<ServerConnection> {
   /** Those without a server that has logged in. */
   readonly waiting = new LinkedList<DedicatedWaiter>();
   readonly #environment: Environment;
   readonly #pool: DedicatedServersOwner;
-  readonly #connector: Connector;
+  readonly #connector: Connector<ServerConnection>;
   /** Every connection that was opened here, until it has closed, with the one who waits for its login. */
   readonly #waiterOf = new Map<ServerConnection, DedicatedWaiter | null>();
 

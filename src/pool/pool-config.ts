@@ -50,7 +50,8 @@ const HARMLESS: ReadonlySet<string> = new Set<keyof DatabaseConfig>([
 ]);
 
 /** Settings of the section `pgbouncer` that say how servers are connected to. */
-const isAboutServers = (key: string): boolean => key.startsWith('serverTls') || key === 'serverChannelBinding';
+const isAboutServers = (key: string): boolean =>
+  key.startsWith('serverTls') || key === 'serverChannelBinding' || key === 'serverRequireAuth';
 
 /** What is not known to be harmless does: a setting that is added later is not forgotten here. */
 export function needsOtherServers(before: PoolConfig, after: PoolConfig): boolean {

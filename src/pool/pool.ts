@@ -62,7 +62,7 @@ const STAYS_FOR_ITS_CLIENT: ReadonlySet<ServerState> = new Set(['linked', 'dedic
 
 const NO_PARAMETERS: ReadonlyMap<string, string> = new Map();
 
-export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner {
+export class Pool implements ServerOwner, ConnectorOwner<ServerConnection>, DedicatedServersOwner {
   readonly databaseName: string;
   readonly traffic = new TrafficCounters();
   readonly servers = new ServerLists();
@@ -88,7 +88,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner 
   readonly #options: PoolOptions;
   #config: PoolConfig;
   readonly #finder: HostFinder;
-  readonly #connector: Connector;
+  readonly #connector: Connector<ServerConnection>;
   readonly #idle: IdlePicker;
   #parameters: ReadonlyMap<string, string> | null = null;
   #resets: ResetPolicy;

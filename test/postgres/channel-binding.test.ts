@@ -79,7 +79,14 @@ function logIn(socket: TLSSocket, channelBinding: ChannelBindingMode): Promise<s
   return new Promise((resolve) => {
     const { password } = users.alice;
     const login = new ServerLogin(
-      { user: 'alice', database: 'postgres', secret: { kind: 'plain', password }, channelBinding, parameters: [] },
+      {
+        user: 'alice',
+        database: 'postgres',
+        secret: () => ({ kind: 'plain', password }),
+        requireAuth: [],
+        channelBinding,
+        parameters: [],
+      },
       environment,
       new DerivedKeys(environment),
       {

@@ -146,7 +146,7 @@ describe('servers', () => {
   const withPassword: BenchSetup = { databases: { app: { host: '10.0.0.1', user: 'app', password: 'secret' } } };
 
   test('that ask for it in the clear get it', async () => {
-    const { answer } = await connect({}, withPassword, (bench) =>
+    const { answer } = await connect({ server_require_auth: 'password' }, withPassword, (bench) =>
       asking(bench, s.authentication(3), (session) =>
         strings(session.received[0]!.body)[0] === 'secret' ? 'in' : 'no',
       ),
@@ -191,7 +191,11 @@ describe('servers', () => {
       s.authentication(10, Buffer.from('SCRAM-SHA-256\0\0')),
     ]) {
       const setup = { databases: { app: { host: '10.0.0.1', user: 'other' } }, secrets: { app: 'x' } };
-      const { bench, client, answer } = await connect({}, setup, (target) => asking(target, question, () => 'no'));
+      const { bench, client, answer } = await connect(
+        { server_require_auth: 'password,md5,scram-sha-256' },
+        setup,
+        (target) => asking(target, question, () => 'no'),
+      );
       expect(answer).toBe('E(08006)');
       expect(Buffer.concat(client.chunks).toString()).toContain('no password is known');
       bench.advance(5000);

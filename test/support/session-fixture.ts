@@ -7,7 +7,6 @@ import { onTestFinished } from 'vitest';
 import { DerivedKeys } from '../../src/auth/derived-keys.ts';
 import { loadAuthPolicy } from '../../src/auth/load-auth-policy.ts';
 import { parseSecret } from '../../src/auth/secret.ts';
-import type { SecretSource } from '../../src/auth/secret-source.ts';
 import type { ClientCloseReason, ServerCloseReason } from '../../src/base/close-reason.ts';
 import { errors } from '../../src/base/errors.ts';
 import type { Client } from '../../src/client/client.ts';
@@ -21,6 +20,7 @@ import type { Pool } from '../../src/pool/pool.ts';
 import { upkeep } from '../../src/pool/pool-upkeep.ts';
 import { ProcessBudget } from '../../src/pool/process-budget.ts';
 import { Router } from '../../src/pool/router.ts';
+import { type LocalUsers, SecretDirectory } from '../../src/pool/secret-directory.ts';
 import { StatementRegistry } from '../../src/server/statement-registry.ts';
 import { MemoryStream } from './memory-stream.ts';
 import { MemoryTransport, type Segmentation, SharedMemory } from './memory-transport.ts';
@@ -80,6 +80,7 @@ export class SessionBench {
   readonly registry: ClientRegistry;
   readonly budget: ProcessBudget;
   readonly router: Router;
+  readonly secrets: SecretDirectory;
   readonly resolver: Resolver;
   readonly janitor: Janitor;
   readonly statements = new StatementRegistry();
@@ -107,7 +108,7 @@ export class SessionBench {
     this.config = benchConfig(settings, setup);
     const { environment, config, log } = this;
     const keys = new DerivedKeys(environment);
-    const secrets = secretsOf(setup.secrets);
+    const users = usersOf(setup.secrets);
     const { statements } = this;
     this.resolver = new Resolver(environment, log, {
       mode: config.settings.resolver,
@@ -117,6 +118,15 @@ export class SessionBench {
     });
     this.registry = new ClientRegistry(environment, config.settings, log);
     this.budget = new ProcessBudget(environment);
+    this.secrets = new SecretDirectory({
+      environment,
+      config,
+      log,
+      budget: this.budget,
+      keys,
+      resolver: this.resolver,
+      users,
+    });
     this.router = new Router({
       environment,
       config,
@@ -126,7 +136,7 @@ export class SessionBench {
       resolver: this.resolver,
       unguessable: environment.randomBytes(16).toString('hex'),
       statements,
-      secretOf: (userName) => (secrets.lookup(userName) instanceof Promise ? null : lookedUp(secrets, userName)),
+      secrets: this.secrets,
     });
     this.#logins = {
       environment,
@@ -137,7 +147,7 @@ export class SessionBench {
       log,
       router: this.router,
       registry: this.registry,
-      secrets,
+      secrets: this.secrets,
       statements,
     };
     this.janitor = new Janitor(environment, { onRound: (nowMs) => this.#onRound(nowMs) });
@@ -248,6 +258,7 @@ export class SessionBench {
       this.config = benchConfig({ ...this.#settings, ...settings }, { ...this.#setup, ...setup });
       for (const { key, used } of usesOf(this)) this.overdrafts.set(key, used);
       this.#logins.config = this.config;
+      this.secrets.reload(this.config);
       this.router.configure(this.config);
       this.registry.configure(this.config);
     });
@@ -259,6 +270,7 @@ export class SessionBench {
     this.environment.post(() => {
       const report = errors.shuttingDown();
       this.router.stop(report, 'shutdown');
+      this.secrets.queries.stop();
       for (const login of this.registry.logins) login.onShutdown(report);
       for (const client of this.registry.clients) client.drain(report, 'shutdown');
     });
@@ -276,7 +288,8 @@ export class SessionBench {
 
   /** Nothing is left of clients or servers: what a shutdown waits for. */
   get isEmpty(): boolean {
-    return this.registry.sockets === 0 && [...this.router.pools].every((pool) => pool.isEmpty);
+    const hasServers = ![...this.router.pools].every((pool) => pool.isEmpty) || !this.secrets.queries.isEmpty;
+    return this.registry.sockets === 0 && !hasServers;
   }
 
   /** The test knows that clients, or servers, are closed for these reasons. */
@@ -310,6 +323,7 @@ export class SessionBench {
     this.#settleUntil(() => baselineProblems(this).length === 0);
     expectBaseline(this, unexpectedCloses);
     this.router.stop(errors.shuttingDown(), 'shutdown');
+    this.secrets.queries.stop();
     this.#settleUntil(() => this.isEmpty);
     this.janitor.stop();
     this.resolver.close();
@@ -341,6 +355,7 @@ export class SessionBench {
     const { settings } = this.config;
     this.registry.checkDeadlines(nowMs);
     for (const pool of this.router.pools) upkeep(pool, settings, nowMs);
+    this.secrets.queries.tick(nowMs);
     this.router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);
   }
 }
@@ -360,17 +375,13 @@ function benchConfig({ pool_size, ...settings }: BenchSettings, setup: BenchSetu
   });
 }
 
-function secretsOf(secrets: Readonly<Record<string, string>> | undefined): SecretSource {
+function usersOf(secrets: Readonly<Record<string, string>> | undefined): LocalUsers {
   return {
     usualKind: 'plain',
+    size: Object.keys(secrets ?? {}).length,
     lookup: (userName) => {
       const text = secrets === undefined ? `${userName}-secret` : secrets[userName];
       return text === undefined ? null : parseSecret(text);
     },
   };
-}
-
-function lookedUp(secrets: SecretSource, userName: string): ReturnType<typeof parseSecret> | null {
-  const secret = secrets.lookup(userName);
-  return secret instanceof Promise ? null : secret;
 }

@@ -62,7 +62,7 @@ class House {
       }),
       unguessable: 'x',
       statements: new StatementRegistry(),
-      secretOf: () => ({ kind: 'plain', password: SECRET }),
+      secrets: { forServer: () => ({ kind: 'plain', password: SECRET }) },
     });
   }
 

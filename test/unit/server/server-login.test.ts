@@ -18,7 +18,8 @@ function login(minor: number, ...messages: readonly Buffer[]) {
   const credentials = {
     user: 'app',
     database: 'db',
-    secret: { kind: 'plain', password: 'x' } as const,
+    secret: () => ({ kind: 'plain', password: 'x' }) as const,
+    requireAuth: ['none', 'password', 'md5', 'scram-sha-256'],
     channelBinding: 'prefer' as const,
     parameters: [],
   };
