@@ -259,9 +259,9 @@ async function commandLineOf(pid: number): Promise<string | null> {
 async function findFreePort(): Promise<number> {
   const listener = new Listener({ host: HOST, port: 0, backlog: 1, ipv6Only: false, reusePort: false }, noop, noop);
   await listener.listen();
-  const { port } = listener.address;
+  const { address } = listener;
   await listener.close();
-  return port;
+  return address?.port ?? 0;
 }
 
 function noop(): void {}

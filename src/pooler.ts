@@ -3,32 +3,42 @@
  * Nothing here is on the path of a byte.
  */
 import { createRequire } from 'node:module';
+import type { ShutdownKind } from './admin/console-actions.ts';
+import { Consoles } from './admin/consoles.ts';
 import { AuthFile } from './auth/auth-file.ts';
 import { DerivedKeys } from './auth/derived-keys.ts';
 import { loadAuthPolicy } from './auth/load-auth-policy.ts';
+import { BoundedLog } from './base/bounded-log.ts';
 import type { Environment, Timer } from './base/environment.ts';
 import { errors } from './base/errors.ts';
-import type { Logger, LogLevel } from './base/logger.ts';
-import { ProcessLog } from './base/process-log.ts';
+import type { Logger } from './base/logger.ts';
+import { type LogSettings, ProcessLog } from './base/process-log.ts';
 import { ClientLogin, type LoginContext } from './client/client-login.ts';
 import { ClientRegistry } from './client/client-registry.ts';
 import { takeSnapshot } from './client/client-snapshot.ts';
-import type { Config } from './config/config.ts';
+import { ConnectionIds } from './client/connection-ids.ts';
+import { snapshotDetails } from './client/detail-snapshot.ts';
+import { type Row, ServerQuestion } from './client/server-question.ts';
+import { Suspension } from './client/suspension.ts';
+import type { Config, DatabaseConfig } from './config/config.ts';
 import { formatProblem } from './config/config-error.ts';
 import { configFromObject, loadConfig } from './config/load-config.ts';
 import type { Settings } from './config/settings.ts';
+import { ConfigWatch } from './config-watch.ts';
 import { descriptorLimit, reportDescriptorLimit } from './descriptor-limit.ts';
+import { Listeners, type PoolerAddress } from './listeners.ts';
 import { LiveConfig, type ReloadResult } from './live-config.ts';
 import { EventLoopLag } from './metrics/event-loop-lag.ts';
 import { MetricsServer } from './metrics/metrics-server.ts';
 import { ProcessValues } from './metrics/process-values.ts';
-import { Listener } from './net/listener.ts';
 import { NodeEnvironment } from './net/node-environment.ts';
 import { onlyUserOf } from './net/private-folder.ts';
 import { Resolver } from './net/resolver.ts';
 import type { SocketHandle } from './net/socket-binding.ts';
 import { SocketFactory } from './net/socket-factory.ts';
-import { UnixListener } from './net/unix-listener.ts';
+import { TlsContexts } from './net/tls-contexts.ts';
+import { watchFolder } from './net/watch-folder.ts';
+import { DatabaseControl } from './pool/database-control.ts';
 import { Janitor } from './pool/janitor.ts';
 import { upkeep } from './pool/pool-upkeep.ts';
 import { ProcessBudget } from './pool/process-budget.ts';
@@ -38,26 +48,28 @@ import type { PoolerSnapshot } from './pool/snapshot.ts';
 import { StatsLog } from './pool/stats-log.ts';
 import { StatementRegistry } from './server/statement-registry.ts';
 
-export interface PoolerAddress {
-  readonly host: string;
-  readonly port: number;
-}
-
-/** What tests and `main.ts` may replace; everybody else leaves it alone. */
+/** What tests and `program.ts` may replace; everybody else leaves it alone. */
 export interface PoolerOverrides {
   readonly log?: Logger;
+  /** Log nothing to standard output. */
+  readonly quiet?: boolean;
   /** Write to sockets directly, past Node's streams (default: where this Node can). */
   readonly directIo?: boolean;
   /** Overwrite each chunk of bytes after its callback. */
   readonly poisonReads?: boolean;
   /** How a reload reads the configuration (default: the file that it came from). */
   readonly readConfig?: () => Config;
+  /** Descriptors of sockets to listen on, instead of what the configuration says. */
+  readonly sockets?: readonly number[];
+  /** Around each reload that `requestReload` has brought about. */
+  readonly onReloading?: () => Promise<void>;
+  readonly onReload?: () => void;
   /** Gets the real environment and returns the one to use. */
   readonly environment?: (real: Environment) => Environment;
 }
 
 /** Of this package. */
-const VERSION: string = (createRequire(import.meta.url)('../package.json') as { version: string }).version;
+export const VERSION: string = (createRequire(import.meta.url)('../package.json') as { version: string }).version;
 
 /** How often a shutdown looks whether it is done. */
 const SETTLE_CHECK_MS = 10;
@@ -68,7 +80,12 @@ const SETTLE_CHECK_MS = 10;
  * running.
  */
 export async function createPooler(config: object | string, overrides: PoolerOverrides = {}): Promise<Pooler> {
-  const pooler = new Pooler(typeof config === 'string' ? loadConfig(config) : configFromObject(config), overrides);
+  return startPooler(typeof config === 'string' ? loadConfig(config) : configFromObject(config), overrides);
+}
+
+/** See `createPooler`. */
+export async function startPooler(config: Config, overrides: PoolerOverrides = {}): Promise<Pooler> {
+  const pooler = new Pooler(config, overrides);
   await pooler.start();
   return pooler;
 }
@@ -78,17 +95,23 @@ export class Pooler {
   readonly #config: LiveConfig;
   /** Null if somebody else's is used. */
   readonly #ownLog: ProcessLog | null;
+  readonly #overrides: PoolerOverrides;
   readonly #environment: Environment;
   readonly #sockets: SocketFactory;
+  readonly #tls: TlsContexts;
   readonly #resolver: Resolver;
   readonly #router: Router;
   readonly #secrets: SecretDirectory;
   readonly #registry: ClientRegistry;
+  readonly #consoles: Consoles;
+  readonly #control: DatabaseControl;
+  readonly #suspension: Suspension;
+  readonly #ids = new ConnectionIds();
   readonly #logins: LoginContext;
   readonly #janitor: Janitor;
   readonly #statsLog: StatsLog;
-  readonly #listeners: Listener[] = [];
-  #unixListener: UnixListener | null = null;
+  readonly #listeners: Listeners;
+  readonly #watch: ConfigWatch;
   readonly #users: AuthFile;
   readonly #budget: ProcessBudget;
   readonly #eventLoopLag: EventLoopLag;
@@ -97,12 +120,18 @@ export class Pooler {
   readonly #metrics: MetricsServer | null;
   #state: PoolerSnapshot['state'] = 'starting';
   #closing: Promise<void> | null = null;
-  #shutdownTimer: Timer | null = null;
+  #reloadTimer: Timer | null = null;
+  #onClosed: () => void = () => {};
+  /** Resolves when it has been closed, by whomever: the console can do it, too. */
+  readonly closed = new Promise<void>((resolve) => {
+    this.#onClosed = resolve;
+  });
 
   /** Builds everything and opens nothing; see `createPooler`. */
   constructor(config: Config, overrides: PoolerOverrides) {
     const { settings } = config;
-    this.#ownLog = overrides.log === undefined ? new ProcessLog(logLevelOf(settings), settings.logFormat) : null;
+    this.#overrides = overrides;
+    this.#ownLog = overrides.log === undefined ? new ProcessLog(logSettings(settings, overrides)) : null;
     this.log = overrides.log ?? this.#ownLog!;
     const { path } = config;
     const read = overrides.readConfig ?? (path === null ? null : () => loadConfig(path));
@@ -113,11 +142,14 @@ export class Pooler {
       keepAlive: settings.tcpKeepalive,
       keepAliveDelayMs: settings.tcpKeepidleMs,
     });
+    this.#tls = new TlsContexts(settings);
     const real = new NodeEnvironment((address, handler) => this.#sockets.dial(address, handler));
     const environment = overrides.environment?.(real) ?? real;
     this.#environment = environment;
     this.#users = new AuthFile({ environment, log: this.log, onChanged: () => this.#secrets.onUsersChanged() });
     this.#users.prepare(config)();
+    this.#listeners = new Listeners(this.log, (connection, unixPort) => this.#onConnection(connection, unixPort));
+    this.#watch = new ConfigWatch({ environment, watchFolder, onChange: () => this.requestReload() });
     this.#budget = new ProcessBudget(environment);
     const keys = new DerivedKeys(environment);
     const statements = new StatementRegistry();
@@ -135,6 +167,7 @@ export class Pooler {
       budget: this.#budget,
       keys,
       resolver: this.#resolver,
+      security: this.#tls,
       users: this.#users,
     });
     this.#router = new Router({
@@ -147,8 +180,17 @@ export class Pooler {
       unguessable: environment.randomBytes(16).toString('hex'),
       statements,
       secrets: this.#secrets,
+      security: this.#tls,
     });
     const systemUser = settings.unixSocketDir === null ? null : onlyUserOf(settings.unixSocketDir);
+    this.#control = new DatabaseControl(this.#router);
+    this.#suspension = new Suspension({
+      environment,
+      clients: this.#registry.clients,
+      pools: () => this.#router.pools,
+      timeoutMs: () => this.config.settings.suspendTimeoutMs,
+    });
+    this.#consoles = this.#console();
     this.#logins = {
       environment,
       config,
@@ -160,6 +202,9 @@ export class Pooler {
       registry: this.#registry,
       secrets: this.#secrets,
       statements,
+      console: this.#consoles,
+      security: this.#tls,
+      boundedLog: new BoundedLog(environment, this.log),
     };
     this.#statsLog = new StatsLog(this.#router, this.log, settings.statsPeriodMs, environment.now());
     this.#janitor = new Janitor(environment, { onRound: (nowMs) => this.#onRound(nowMs) });
@@ -179,7 +224,7 @@ export class Pooler {
 
   /** Where it listens, in the order of listen_addr. */
   get addresses(): readonly PoolerAddress[] {
-    return this.#listeners.map((listener) => listener.address);
+    return this.#listeners.addresses;
   }
 
   /** The first of `addresses`. */
@@ -194,6 +239,31 @@ export class Pooler {
     return this.#metrics?.address ?? null;
   }
 
+  /** Everybody whose secret is known beforehand. */
+  get userNames(): readonly string[] {
+    return this.#secrets.userNames;
+  }
+
+  /**
+   * Asks PostgreSQL as `userName` (or the forced user) in `databaseName`, which `database` serves; nothing needs to be
+   * started. Rejects with words for the operator, or after `timeoutMs`.
+   */
+  async ask(
+    database: DatabaseConfig,
+    databaseName: string,
+    userName: string,
+    { sql, timeoutMs }: { readonly sql: string; readonly timeoutMs: number },
+  ): Promise<readonly Row[]> {
+    let timer: Timer | null = null;
+    try {
+      return await ServerQuestion.ask(this.#router.pool(database, databaseName, userName), sql, (giveUp) => {
+        timer = this.#environment.startTimer(timeoutMs, () => giveUp(`no answer within ${timeoutMs / 1000} s`));
+      });
+    } finally {
+      (timer as Timer | null)?.cancel();
+    }
+  }
+
   /** The pooler in this moment, as plain data: all that console and metrics read. */
   snapshot(): PoolerSnapshot {
     return takeSnapshot({
@@ -203,6 +273,7 @@ export class Pooler {
       nowMs: this.#environment.now(),
       pools: this.#router.pools,
       dropped: this.#router.dropped,
+      states: this.#router.states,
       budget: this.#budget,
       registry: this.#registry,
       users: this.#secrets.userCount,
@@ -215,7 +286,7 @@ export class Pooler {
     try {
       // First, so that a probe can see it start, and last to go, so that one can see it drain.
       await this.#metrics?.listen();
-      await this.#listen();
+      await this.#listeners.listen(this.config.settings, this.#overrides.sockets ?? []);
     } catch (error) {
       await this.close({ timeoutMs: 0 });
       throw error;
@@ -225,17 +296,37 @@ export class Pooler {
     if (this.#metrics !== null) this.#eventLoopLag.start();
     for (const warning of this.config.warnings) this.log.warn({}, formatProblem(warning));
     reportDescriptorLimit(this.config, this.log);
-    const addresses = this.addresses.map(({ host, port }) => `${host}:${port}`);
-    if (this.#unixListener !== null) addresses.push(this.#unixListener.path);
-    this.log.info({ addresses }, 'listening');
+    this.#watchFiles(this.config);
+    this.log.info({ addresses: this.#listeners.words }, 'listening');
   }
 
   /**
-   * Reads the configuration's file and auth_file again and goes on with what they say, which is in force when the promise
-   * resolves. If something is wrong with them nothing changes. Never rejects.
+   * Reads the configuration's file again, and those that it names (auth_file, certificates), and goes on with what they
+   * say, which is in force when the promise resolves. If something is wrong with them nothing changes. Never rejects.
    */
   reload(): Promise<ReloadResult> {
     return Promise.resolve(this.#config.reload());
+  }
+
+  /** As `reload`, in a moment: whatever asks for it until then (a flood of signals) asks for the same one. */
+  requestReload(): void {
+    this.#reloadTimer ??= this.#environment.startTimer(0, () => {
+      this.#reloadTimer = null;
+      const { onReloading, onReload } = this.#overrides;
+      void Promise.resolve(onReloading?.())
+        .then(() => this.reload())
+        .then(onReload);
+    });
+  }
+
+  /** The console's PAUSE of everything: servers are closed as they become free, and clients wait. */
+  pause(): void {
+    this.#control.pause(null);
+  }
+
+  /** Undoes `pause`. */
+  resume(): void {
+    this.#control.resume(null);
   }
 
   /** As `reload`, with a configuration that was read elsewhere. */
@@ -254,7 +345,7 @@ export class Pooler {
    * Resolves when every socket is closed. May be called again: the second call only shortens the wait.
    */
   close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
-    this.#closing ??= this.#drain();
+    this.#closing ??= this.#drain().then(this.#onClosed);
     const { timeoutMs = this.config.settings.shutdownTimeoutMs || undefined } = options;
     if (timeoutMs !== undefined) {
       const timer = this.#environment.startTimer(timeoutMs, () => this.#cut());
@@ -264,15 +355,22 @@ export class Pooler {
   }
 
   /**
+   * SIGTERM: after shutdown_delay, in which clients are still let in, as `close`; with shutdown_timeout 0 as
+   * `waitForClients`.
+   */
+  async terminate(): Promise<void> {
+    if (this.config.settings.shutdownTimeoutMs === 0) return this.waitForClients();
+    await this.#announceEnd();
+    return this.close();
+  }
+
+  /**
    * PgBouncer's SHUTDOWN WAIT_FOR_CLIENTS: accepts nothing more (after shutdown_delay, in which a load balancer learns
    * of it); resolves when the last client has left by itself.
    */
   async waitForClients(): Promise<void> {
-    this.#state = 'draining';
-    const openUntilMs = this.#environment.now() + this.config.settings.shutdownDelayMs;
-    await this.#settled(() => this.#closing !== null || this.#environment.now() >= openUntilMs);
+    await this.#announceEnd();
     await this.#stopListening();
-    this.#limitShutdown();
     await this.#settled(
       () => this.#registry.clients.size + this.#registry.logins.size + this.#registry.entering.size === 0,
     );
@@ -285,42 +383,9 @@ export class Pooler {
    */
   async waitForServers(): Promise<void> {
     await this.#stopListening();
-    this.#limitShutdown();
     this.#router.stop(errors.serverShuttingDown(), 'shutdown');
     await this.#settled(() => [...this.#router.pools].every((pool) => pool.servers.total === 0));
     await this.close({ timeoutMs: 0 });
-  }
-
-  async #listen(): Promise<void> {
-    const { listenAddr, listenPort, listenBacklog, soReuseport } = this.config.settings;
-    let port = listenPort;
-    for (const host of listenAddr.flatMap((address) => (address === '*' ? ['0.0.0.0', '::'] : [address]))) {
-      const listener = new Listener(
-        {
-          host,
-          port,
-          backlog: listenBacklog,
-          ipv6Only: true,
-          reusePort: soReuseport,
-        },
-        (connection) => this.#onConnection(connection),
-        (error) => this.log.error({ host, error: error.message }, 'listening socket failed'),
-      );
-      try {
-        await listener.listen();
-      } catch (error) {
-        // A machine without IPv6 is no reason not to serve IPv4, unless IPv6 was asked for by name.
-        if (host === '::' && listenAddr.includes('*') && isWithoutIpv6(error)) {
-          this.log.warn({ error: String(error) }, 'IPv6 is not available');
-          continue;
-        }
-        throw error;
-      }
-      this.#listeners.push(listener);
-      // Several addresses share the port that the system chose for the first.
-      port = listener.address.port;
-    }
-    await this.#listenOnUnixSocket(port);
   }
 
   /** See `LiveConfigOptions.prepare`. The order is the one in which each finds what it needs. */
@@ -328,15 +393,18 @@ export class Pooler {
     const { settings } = config;
     const useAuthFile = this.#users.prepare(config);
     const policy = loadAuthPolicy(settings, this.#logins.systemUser);
+    const useTls = this.#tls.prepare(settings);
     return () => {
-      this.#ownLog?.configure(logLevelOf(settings), settings.logFormat);
+      this.#ownLog?.configure(logSettings(settings, this.#overrides));
       useAuthFile();
+      useTls();
       this.#secrets.reload(config);
       this.#sockets.configure({ keepAlive: settings.tcpKeepalive, keepAliveDelayMs: settings.tcpKeepidleMs });
       this.#resolver.configure({ maxTtlMs: settings.dnsMaxTtlMs, notFoundTtlMs: settings.dnsNxdomainTtlMs });
       this.#statsLog.configure(settings.statsPeriodMs);
       this.#logins.config = config;
       this.#logins.policy = policy;
+      if (this.#state === 'ready') this.#watchFiles(config);
       // While nobody is served any more there is nothing that pools could do with it.
       if (this.#router.isStopped) return;
       this.#router.configure(config);
@@ -344,22 +412,57 @@ export class Pooler {
     };
   }
 
-  /** Its name holds the port, which the system may have chosen. */
-  async #listenOnUnixSocket(port: number): Promise<void> {
-    const { unixSocketDir: folder, unixSocketMode: mode, unixSocketGroup: group, listenBacklog } = this.config.settings;
-    if (folder === null) return;
-    const listener = new UnixListener(
-      { folder, port, mode, group, backlog: listenBacklog },
-      (connection) => this.#onConnection(connection, port),
-      (error) => this.log.error({ path: listener.path, error: error.message }, 'listening socket failed'),
-    );
-    await listener.listen();
-    this.#unixListener = listener;
+  #watchFiles({ path, settings }: Config): void {
+    const { reloadOnChange, authFile } = settings;
+    const files = path === null || !reloadOnChange ? [] : [path, authFile, ...tlsFiles(settings)];
+    this.#watch.watch(files.filter((file) => file !== null));
+  }
+
+  #console(): Consoles {
+    return new Consoles({
+      environment: this.#environment,
+      version: VERSION,
+      log: this.log,
+      registry: this.#registry,
+      control: this.#control,
+      ids: this.#ids,
+      suspension: this.#suspension,
+      config: () => this.config,
+      snapshot: () => this.snapshot(),
+      details: () => this.#details(),
+      peers: () => [],
+      actions: {
+        reload: async () => ((await this.reload()).ok ? null : errors.reloadFailed()),
+        set: async (name, value) => ((await this.set(name, value)).ok ? null : errors.setFailed()),
+        shutdown: (kind) => this.#shutdown(kind),
+        isShuttingDown: () => this.#state === 'draining',
+      },
+    });
+  }
+
+  #details() {
+    return snapshotDetails({
+      environment: this.#environment,
+      config: this.config,
+      registry: this.#registry,
+      pools: this.#router.pools,
+      budget: this.#budget,
+      ids: this.#ids,
+      userNames: this.#secrets.userNames,
+      hosts: this.#resolver.hosts,
+    });
+  }
+
+  #shutdown(kind: ShutdownKind): void {
+    if (kind === 'now') void this.close({ timeoutMs: 0 });
+    else void (kind === 'wait_for_clients' ? this.waitForClients() : this.waitForServers());
   }
 
   /** `unixPort`: null for a connection by TCP. */
-  #onConnection(connection: SocketHandle, unixPort: number | null = null): void {
-    ClientLogin.begin(this.#logins, (handler) => this.#sockets.accept(connection, handler, unixPort));
+  #onConnection(connection: SocketHandle, unixPort: number | null): void {
+    this.#suspension.admit(() =>
+      ClientLogin.begin(this.#logins, (handler) => this.#sockets.accept(connection, handler, unixPort)),
+    );
   }
 
   #onRound(nowMs: number): void {
@@ -368,20 +471,21 @@ export class Pooler {
     for (const pool of this.#router.pools) upkeep(pool, settings, nowMs);
     this.#users.check(nowMs);
     this.#secrets.queries.tick(nowMs);
+    this.#consoles.onRound(nowMs);
     if (settings.logStats) this.#statsLog.check(nowMs);
     this.#router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);
   }
 
   async #stopListening(): Promise<void> {
     this.#state = 'draining';
-    await Promise.all([this.#unixListener?.close(), ...this.#listeners.map((listener) => listener.close())]);
+    await this.#listeners.close();
   }
 
-  /** Whoever is waited for is cut after shutdown_timeout. */
-  #limitShutdown(): void {
-    const { shutdownTimeoutMs } = this.config.settings;
-    if (shutdownTimeoutMs === 0) return;
-    this.#shutdownTimer ??= this.#environment.startTimer(shutdownTimeoutMs, () => void this.close({ timeoutMs: 0 }));
+  /** `/readyz` says no from now on; resolves after shutdown_delay. */
+  async #announceEnd(): Promise<void> {
+    this.#state = 'draining';
+    const openUntilMs = this.#environment.now() + this.config.settings.shutdownDelayMs;
+    await this.#settled(() => this.#closing !== null || this.#environment.now() >= openUntilMs);
   }
 
   async #drain(): Promise<void> {
@@ -389,11 +493,14 @@ export class Pooler {
     const report = errors.shuttingDown();
     this.#router.stop(report, 'shutdown');
     this.#secrets.queries.stop();
+    this.#suspension.end();
     for (const login of [...this.#registry.logins, ...this.#registry.entering]) login.onShutdown(report);
     for (const client of this.#registry.clients) client.drain(report, 'shutdown');
+    this.#consoles.close(report);
     await closed;
     await this.#settled(() => this.#isEmpty());
-    this.#shutdownTimer?.cancel();
+    this.#reloadTimer?.cancel();
+    this.#watch.close();
     this.#janitor.stop();
     this.#resolver.close();
     this.#eventLoopLag.stop();
@@ -424,12 +531,20 @@ export class Pooler {
   }
 }
 
-/** As PgBouncer's: `-v`, or `verbose`, wins over log_level. */
-function logLevelOf({ verbose, logLevel }: Settings): LogLevel {
-  return verbose > 0 ? 'debug' : logLevel;
+function tlsFiles(settings: Settings): readonly (string | null)[] {
+  const { clientTlsKeyFile, clientTlsCertFile, clientTlsCaFile } = settings;
+  const { serverTlsKeyFile, serverTlsCertFile, serverTlsCaFile } = settings;
+  return [clientTlsKeyFile, clientTlsCertFile, clientTlsCaFile, serverTlsKeyFile, serverTlsCertFile, serverTlsCaFile];
 }
 
-function isWithoutIpv6(error: unknown): boolean {
-  const code = error instanceof Error && 'code' in error ? error.code : null;
-  return code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL';
+/** As in PgBouncer `-v`, or `verbose`, wins over log_level. */
+function logSettings(settings: Settings, { quiet = false }: PoolerOverrides): LogSettings {
+  const { verbose, logLevel, logFormat: format, logfile, syslog, syslogIdent, syslogFacility } = settings;
+  return {
+    level: verbose > 0 ? 'debug' : logLevel,
+    format,
+    file: logfile,
+    quiet,
+    syslog: syslog ? { ident: syslogIdent, facility: syslogFacility } : null,
+  };
 }

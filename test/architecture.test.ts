@@ -15,6 +15,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   server: ['base', 'protocol', 'config', 'net', 'auth'],
   pool: ['base', 'protocol', 'config', 'net', 'auth', 'server'],
   client: ['base', 'protocol', 'config', 'net', 'auth', 'server', 'pool'],
+  admin: ['base', 'protocol', 'config', 'net', 'auth', 'server', 'pool', 'client'],
   metrics: ['base', 'protocol', 'config', 'net', 'auth', 'server', 'pool', 'client'],
 };
 

@@ -47,6 +47,11 @@ export class AuthFile {
     return this.#users.size;
   }
 
+  /** In the file's order. */
+  userNames(): Iterable<string> {
+    return this.#users.userNames();
+  }
+
   get usualKind(): Secret['kind'] {
     return this.#users.usualKind;
   }

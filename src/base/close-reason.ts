@@ -29,6 +29,9 @@ export const CLIENT_CLOSE_REASONS = {
   parameter_refused: 'invalid server parameter',
   database_removed: 'database removed',
   config_changed: 'database configuration changed',
+  suspend_timeout: 'suspend_timeout',
+  admin_disconnect: 'admin forced disconnect',
+  console_refused: 'not allowed',
   shutdown: 'pooler is shutting down',
 } as const;
 
@@ -60,6 +63,8 @@ export const SERVER_CLOSE_REASONS = {
   over_limit: 'pool is over its size',
   address_changed: 'server address changed',
   unneeded: 'nobody needs it any more',
+  paused: 'pause',
+  suspend_timeout: 'suspend_timeout',
   database_removed: 'database removed',
   config_changed: 'database configuration changed',
   shutdown: 'shutdown',

@@ -88,10 +88,18 @@ export const errors = {
   // Who may come in. Before a password is proven, all that depends on user, database or secret is this one error.
   authenticationFailed: () => fatal('28P01', 'password authentication failed'),
   noSuchDatabase: (name: string) => fatal('3D000', `no such database: ${name}`),
+  tlsRequired: () =>
+    fatal('28000', 'SSL required', { hint: 'Connect with sslmode=require or a stricter one (client_tls_sslmode).' }),
+  clientCertificateRequired: () =>
+    fatal('28000', 'connection requires a valid client certificate', {
+      detail: 'client_tls_sslmode asks for one that client_tls_ca_file can vouch for.',
+    }),
   noForcedUser: () =>
     fatal('28000', 'auth_type any needs a forced user', {
       hint: 'Set user= for this database, or choose another auth_type.',
     }),
+
+  databaseDisabled: (name: string) => fatal('55000', `database "${name}" is disabled`),
 
   // Shutdown
   shuttingDown: () => fatal('57P01', 'pooler is shutting down'),
@@ -103,6 +111,31 @@ export const errors = {
     fatal('57P01', 'database configuration changed', {
       hint: 'Connect again: the forced user of this database is new.',
     }),
+
+  // The console. Texts are PgBouncer's.
+  consoleNotAllowed: () =>
+    fatal('42501', 'not allowed', { hint: 'The console is for users in admin_users or stats_users.' }),
+  tooManyConsoles: (limit: number) =>
+    fatal('53300', 'no more connections allowed (console)', { detail: `The console serves ${limit} at a time.` }),
+  adminAccessNeeded: () => error('42501', 'admin access needed'),
+  invalidCommand: (query: string) => error('42601', `invalid command '${query}', use SHOW HELP;`),
+  badArguments: () => error('42601', 'bad arguments'),
+  notInThisState: (why: string) => error('55000', why),
+  unknownDatabase: (name: string) => error('3D000', `no such database: ${name}`),
+  databaseRequired: () => error('42601', 'a database is required'),
+  invalidClientId: () => error('22023', 'invalid client pointer supplied'),
+  clientNotFound: () => error('42704', 'client not found'),
+  resumeWhileShuttingDown: () => error('57P01', 'pooler is shutting down'),
+  commandTakesNoParameters: () => error('08P01', 'commands take no parameters'),
+  commandFailed: () => error('XX000', 'command failed, see logs'),
+  setFailed: () => error('22023', 'SET failed'),
+  consoleMessageTooLarge: (limitBytes: number) =>
+    fatal('54000', 'message too large', { detail: `The console takes ${limitBytes} bytes.` }),
+  severalCommands: () => error('42601', 'cannot insert multiple commands into a prepared statement'),
+  noSuchPortal: (name: string) => error('34000', `portal "${name}" does not exist`),
+  consoleCanceled: () => error('57014', 'canceling statement due to user request'),
+  suspendTimeout: () => fatal('57P01', 'suspend_timeout'),
+  adminDisconnect: () => fatal('57P01', 'admin forced disconnect'),
   reloadFailed: () => error('F0000', 'RELOAD failed, see logs for additional details'),
 
   // Servers

@@ -14,8 +14,8 @@ export interface TransportSecurity {
 }
 
 export interface PeerIdentity {
-  /** The subject's last CN as UTF-8; null without one, or if it holds a NUL. */
+  /** The subject's first CN as UTF-8, as PostgreSQL takes it; null without one, or if it holds a NUL (CVE-2009-4034). */
   readonly commonName: string | null;
-  /** The subject by RFC 2253. */
+  /** The subject by RFC 2253, as OpenSSL writes it: the last attribute first, what is not ASCII escaped. */
   readonly distinguishedName: string;
 }

@@ -22,7 +22,7 @@ export const WRITE_LENT = 2; //   some wait, and the transport points into the c
 export type WriteResult = typeof WRITE_GONE | typeof WRITE_QUEUED | typeof WRITE_LENT;
 
 export interface TransportHandler {
-  /** The socket is connected (only for dialed ones). */
+  /** The socket is connected (only for dialed ones), or, on one that is being secured, the handshake has ended. */
   onTransportConnect(): void;
   /** `buffer[start, end)` has arrived; `start` is at least READ_HEADROOM where the transport reuses its buffer. */
   onTransportData(buffer: Buffer, start: number, end: number): void;

@@ -8,6 +8,7 @@ import { type AuthenticationStep, Authenticator } from '../auth/authenticator.ts
 import { channelBindingOf } from '../auth/channel-binding.ts';
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import { MAX_AUTHENTICATION_MESSAGE_BYTES } from '../auth/password-message.ts';
+import type { BoundedLog } from '../base/bounded-log.ts';
 import type { ClientCloseReason } from '../base/close-reason.ts';
 import type { Environment, Timer } from '../base/environment.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
@@ -16,6 +17,7 @@ import type { Logger } from '../base/logger.ts';
 import { type Transport, type TransportHandler, UNIX_ADDRESS } from '../base/transport.ts';
 import type { Config } from '../config/config.ts';
 import { resolvePoolSettings } from '../config/pool-settings.ts';
+import type { ClientSecurity } from '../net/client-security.ts';
 import { Farewell } from '../net/farewell.ts';
 import { Wire, type WireReader } from '../net/wire.ts';
 import type { Pool } from '../pool/pool.ts';
@@ -31,9 +33,11 @@ import type { StatementRegistry } from '../server/statement-registry.ts';
 import type { Setting } from './adjustment.ts';
 import { authenticationMessage } from './authentication-message.ts';
 import type { ClientIdentity } from './client.ts';
+import { ClientEncryption } from './client-encryption.ts';
 import { ClientParameters } from './client-parameters.ts';
 import type { ClientRegistry, Login } from './client-registry.ts';
 import { ClientSession } from './client-session.ts';
+import { CONSOLE_DATABASE, type ConsoleHandler } from './console-handler.ts';
 import { ReplicationSession } from './replication-session.ts';
 import { startupSettings } from './startup-settings.ts';
 import { welcome } from './welcome.ts';
@@ -52,11 +56,17 @@ export interface LoginContext {
   readonly systemUser: string | null;
   readonly secrets: SecretDirectory;
   readonly statements: StatementRegistry;
+  readonly console: ConsoleHandler;
+  readonly security: ClientSecurity;
+  /** For what anybody can make happen as often as they like. */
+  readonly boundedLog: BoundedLog;
 }
 
 type LoginState =
   /** Negotiation and startup packet. */
   | 'startup'
+  /** A TLS handshake is under way. */
+  | 'securing'
   /** The client has been asked something. */
   | 'authenticating'
   /** We compute, or wait for the first server's parameters. */
@@ -69,8 +79,6 @@ const PASSWORD_HEADER_BYTES = 5;
 const MAX_DATABASE_BYTES = 63;
 const MAX_USER_BYTES = 127;
 
-const NO = Buffer.from('N');
-
 export class ClientLogin implements WireReader, Login, LoginWaiter {
   list: LinkedList<Login> | null = null;
   previous: Login | null = null;
@@ -79,11 +87,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
 
   readonly #context: LoginContext;
   readonly #wire: Wire;
+  readonly #encryption: ClientEncryption;
   #state: LoginState = 'startup';
   #isSilent = true;
   #owesSinceMs: number;
-  #sslAsked = false;
-  #gssencAsked = false;
   #identity: ClientIdentity | null = null;
   #packet: ReadonlyMap<string, string> = new Map();
   #startup: readonly Setting[] = [];
@@ -104,6 +111,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.acceptedAtMs = context.environment.now();
     this.#owesSinceMs = this.acceptedAtMs;
     this.#wire = new Wire(this, connect);
+    this.#encryption = new ClientEncryption(this.#wire, context.security);
   }
 
   /** Receives a client. `connect` makes the transport of its accepted socket. */
@@ -113,8 +121,9 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     if (refusal !== null) login.#refuse(refusal, 'limit_reached');
   }
 
+  /** Half a handshake is no sign of good will either. */
   get isSilent(): boolean {
-    return this.#isSilent || this.#delayedAnswer !== null;
+    return this.#isSilent || this.#state === 'securing' || this.#delayedAnswer !== null;
   }
 
   get owesSinceMs(): number | null {
@@ -123,10 +132,22 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
 
   // WireReader
 
-  onConnected(): void {}
+  /** The connection is secured. Nothing has been read of it yet. */
+  onConnected(): void {
+    if (this.#state !== 'securing') return;
+    this.#state = 'startup';
+    const refusal = this.#encryption.refusal;
+    if (refusal !== null) this.#refuse(refusal, 'authentication_failed');
+  }
 
   onBytes(buffer: Buffer, start: number, end: number, own: boolean): number {
+    const isFirst = this.#isSilent;
     this.#isSilent = false;
+    if (isFirst && this.#encryption.isDirect(buffer[start])) {
+      this.#state = 'securing';
+      this.#encryption.begin(Buffer.from(buffer.subarray(start, end)));
+      return end;
+    }
     let at = start;
     while (at < end) {
       if (this.#state === 'waiting') {
@@ -152,7 +173,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.#wire.destroy();
   }
 
-  onClosed(): void {
+  onClosed(error: Error | null): void {
+    if (this.#state === 'securing') {
+      this.#context.boundedLog.warn({ client: this.#address }, error?.message ?? 'TLS handshake failed');
+    }
     this.#end();
     this.#context.registry.onClientGone();
   }
@@ -165,9 +189,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   }
 
   onEvicted(report: ErrorReport): void {
+    const isDeaf = this.#isSilent || this.#state === 'securing';
     this.#end();
-    // Who has said nothing hears nothing; and nobody is waited for.
-    if (!this.#isSilent) {
+    // Who has said nothing hears nothing, nor can who is shaking hands; and nobody is waited for.
+    if (!isDeaf) {
       this.#context.registry.countRefused(report);
       this.#wire.send(message.errorResponse(report));
     }
@@ -203,9 +228,9 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #onPacket(packet: StartupPacket, followed: boolean): void {
     switch (packet.kind) {
       case 'ssl':
-        return this.#onNegotiation('SSL', this.#sslAsked, followed);
+        return this.#onNegotiation('SSL', followed);
       case 'gssenc':
-        return this.#onNegotiation('GSSAPI encryption', this.#gssencAsked, followed);
+        return this.#onNegotiation('GSSAPI encryption', followed);
       case 'cancel':
         // No answer, whether the key is anybody's or not.
         this.#context.registry.cancelKeys.find(packet.key)?.cancel();
@@ -224,13 +249,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     }
   }
 
-  #onNegotiation(what: 'SSL' | 'GSSAPI encryption', asked: boolean, followed: boolean): void {
-    if (asked) return this.#refuse(errors.repeatedNegotiation(what), 'startup_refused');
-    // Bytes that were sent before the answer could be taken for bytes of the secured stream (CVE-2021-3935).
-    if (followed) return this.#refuse(errors.unencryptedDataAfter(what), 'startup_refused');
-    if (what === 'SSL') this.#sslAsked = true;
-    else this.#gssencAsked = true;
-    this.#wire.send(NO);
+  #onNegotiation(what: 'SSL' | 'GSSAPI encryption', followed: boolean): void {
+    const answer = this.#encryption.answer(what, followed);
+    if (typeof answer !== 'boolean') this.#refuse(answer, 'startup_refused');
+    else if (answer) this.#state = 'securing';
   }
 
   /** As PostgreSQL does it: before anything else is looked at, and only if not all can be had that was asked for. */
@@ -242,6 +264,8 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   }
 
   #onStartupMessage(parameters: ReadonlyMap<string, string>): void {
+    const plain = this.#encryption.refusal;
+    if (plain !== null) return this.#refuse(plain, 'startup_refused');
     const replication = asksForReplication(parameters.get('replication'));
     if (replication === 'invalid') {
       return this.#refuse(errors.invalidReplication(parameters.get('replication') ?? ''), 'startup_refused');
@@ -268,13 +292,13 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     const { user, database } = this.#identity!;
     const { remoteAddress: address, security } = this.#wire;
     const decision = policy.decide({
-      kind: address === UNIX_ADDRESS ? 'unix' : security === null ? 'plain' : 'tls',
+      kind: this.#isUnix ? 'unix' : security === null ? 'plain' : 'tls',
       address,
       database,
       user,
       isPhysicalReplication: this.#isReplication && this.#packet.get('replication') !== 'database',
       certificate: security?.peer ?? null,
-      systemUser: address === UNIX_ADDRESS ? systemUser : null,
+      systemUser: this.#isUnix ? systemUser : null,
     });
     if (decision.outcome === 'refuse') {
       this.#log('info', { cause: decision.cause, line: decision.line }, 'login refused');
@@ -344,8 +368,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #admit(): void {
     const { config, router, registry } = this.#context;
     const { user, database: name } = this.#identity!;
+    if (name === CONSOLE_DATABASE) return this.#enterConsole();
     const database = router.database(name);
     if (database === null) return this.#refuse(errors.noSuchDatabase(name), 'no_such_database');
+    if (router.states.isDisabled(name)) return this.#refuse(errors.databaseDisabled(name), 'no_such_database');
     if (config.settings.authType === 'any' && database.user === null) {
       return this.#refuse(errors.noForcedUser(), 'authentication_failed');
     }
@@ -402,6 +428,25 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     if (config.settings.logConnections) this.#log('info', {}, 'login');
   }
 
+  /** Neither limits on clients nor a pause are for it: it is where both can be lifted. */
+  #enterConsole(): void {
+    const { console, registry, config } = this.#context;
+    const { user } = this.#identity!;
+    const refusal = console.refusal(user);
+    if (refusal !== null) return this.#refuse(refusal, 'console_refused');
+    this.#end();
+    const guest = {
+      user,
+      wire: this.#wire,
+      acceptance: this.#acceptance,
+      cancelKey: registry.cancelKeys.create(this.#minor),
+      applicationName: this.#packet.get('application_name') ?? '',
+      connectedAtMs: this.acceptedAtMs,
+    };
+    console.enter(guest);
+    if (config.settings.logConnections) this.#log('info', {}, 'login');
+  }
+
   /** From here on the client is let in, or not, by a server of its own. */
   #replicate(): void {
     const { environment, config, registry } = this.#context;
@@ -437,10 +482,13 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   #refuse(report: ErrorReport, reason: ClientCloseReason): void {
     if (this.#state === 'over') return;
     const { environment, registry, config } = this.#context;
+    const isDeaf = this.#state === 'securing';
     this.#end();
     registry.countRefused(report);
     if (config.settings.logPoolerErrors) this.#log('info', { reason, sqlstate: report.sqlstate }, report.message);
-    Farewell.say(this.#wire, environment, message.errorResponse(report), () => registry.onClientGone());
+    // In the middle of a handshake there is nobody to tell.
+    if (isDeaf) this.#wire.destroy();
+    else Farewell.say(this.#wire, environment, message.errorResponse(report), () => registry.onClientGone());
   }
 
   /** Leaves all lists. The wire may get another reader, or close. */
@@ -451,6 +499,10 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     this.#authenticator?.abandon();
     this.#delayedAnswer?.cancel();
     this.#pool?.stopAwaiting(this);
+  }
+
+  get #isUnix(): boolean {
+    return this.#wire.remoteAddress === UNIX_ADDRESS;
   }
 
   /** Where the client comes from. */

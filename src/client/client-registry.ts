@@ -38,7 +38,7 @@ interface IdleEntry extends Listed<IdleEntry> {
 }
 
 export class ClientRegistry implements ClientListener {
-  readonly cancelKeys: CancelKeys<Client>;
+  readonly cancelKeys: CancelKeys<Pick<Client, 'cancel'>>;
   readonly failedLogins: FailedLogins;
   /** Connections whose identity is not proven. They have slots of their own. */
   readonly logins = new LinkedList<Login>();

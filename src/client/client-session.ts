@@ -21,7 +21,7 @@ import type { SessionState } from '../protocol/statement-peek.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerHolder, ServerLoss } from '../server/server-holder.ts';
 import type { StatementRegistry } from '../server/statement-registry.ts';
-import type { Client, ClientListener, ClientOptions } from './client.ts';
+import type { Client, ClientDetails, ClientListener, ClientOptions } from './client.ts';
 import { ClientDeadlines } from './client-deadlines.ts';
 import { CLIENT_IS_GONE, deadlineWords, type LastWords, lossWords, SERVER_ENDS_WITH } from './client-endings.ts';
 import type { ClientParameters } from './client-parameters.ts';
@@ -95,6 +95,16 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
 
   get address(): string {
     return `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
+  }
+
+  get details(): ClientDetails {
+    const { parameters } = this;
+    return {
+      replication: 'none',
+      applicationName: parameters.get(this.#pool.parameterTable.find('application_name')) ?? '',
+      preparedStatements: this.#requests.statements?.size ?? 0,
+      waitingSinceMs: this.#state === 'waiting' ? this.waitingSinceMs : 0,
+    };
   }
 
   get parameters(): ClientParameters {

@@ -27,6 +27,15 @@ export interface ClientOptions {
   readonly connectedAtMs: number;
 }
 
+/** What only people want to know of a client. */
+export interface ClientDetails {
+  readonly replication: 'none' | 'logical' | 'physical';
+  readonly applicationName: string;
+  readonly preparedStatements: number;
+  /** Since when it waits for a server; 0 while it does not. */
+  readonly waitingSinceMs: number;
+}
+
 export interface Client {
   readonly options: ClientOptions;
   readonly state: ClientState;
@@ -36,6 +45,8 @@ export interface Client {
   readonly server: ServerConnection | null;
   /** Where it comes from, for people to read. */
   readonly address: string;
+  /** Made when somebody asks. */
+  readonly details: ClientDetails;
   /** A CancelRequest with this client's key has come. */
   cancel(): void;
   /** Its pool has other settings, and it has other limits. */

@@ -17,7 +17,7 @@ import * as type from '../protocol/message-type.ts';
 import { errorResponse } from '../protocol/server-messages.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerHolder, ServerLoss } from '../server/server-holder.ts';
-import type { Client, ClientListener, ClientOptions } from './client.ts';
+import type { Client, ClientDetails, ClientListener, ClientOptions } from './client.ts';
 import { ClientDeadlines } from './client-deadlines.ts';
 import { CLIENT_IS_GONE, type LastWords, lossWords } from './client-endings.ts';
 import { ClientParameters } from './client-parameters.ts';
@@ -76,6 +76,16 @@ export class ReplicationSession implements Client, WireReader, MessageHandler, S
 
   get address(): string {
     return `${this.#wire.remoteAddress}:${this.#wire.remotePort}`;
+  }
+
+  get details(): ClientDetails {
+    const { startup } = this.options;
+    return {
+      replication: startup.get('replication') === 'database' ? 'logical' : 'physical',
+      applicationName: startup.get('application_name') ?? '',
+      preparedStatements: 0,
+      waitingSinceMs: this.#state === 'waiting' ? this.waitingSinceMs : 0,
+    };
   }
 
   get startup(): ReadonlyMap<string, string> {

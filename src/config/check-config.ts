@@ -27,6 +27,7 @@ export function checkConfig(read: ReadConfig, problems: ProblemList): void {
   checkPorts(read, problems);
   checkReuse(read, problems);
   checkSockets(read, problems);
+  checkTls(read, problems);
   checkAuthDatabases(read, problems);
   checkPasswords(read, problems);
 }
@@ -146,6 +147,42 @@ function checkSockets({ config, settings, databases, place }: ReadConfig, proble
     problems.add(
       at,
       `database ${quote(database.name)} has no host, and there is no unix_socket_dir to find a socket in`,
+    );
+  }
+}
+
+/** What TLS needs is either all there or not asked for. Whether the files are any good is seen when they are read. */
+function checkTls({ config, settings: { places, invalid }, place }: ReadConfig, problems: ProblemList): void {
+  const all = config.settings;
+  const missing = (name: string, value: string | null): boolean => value === null && !invalid.has(name);
+  const add = (name: string, message: string): void => problems.add(places.get(name) ?? place, message);
+  const { clientTlsSslmode, serverTlsSslmode } = all;
+  if (clientTlsSslmode !== 'disable') {
+    for (const [name, value] of [
+      ['client_tls_key_file', all.clientTlsKeyFile],
+      ['client_tls_cert_file', all.clientTlsCertFile],
+    ] as const) {
+      if (missing(name, value)) add('client_tls_sslmode', `client_tls_sslmode=${clientTlsSslmode} needs ${name}`);
+    }
+  }
+  if (clientTlsSslmode.startsWith('verify-') && missing('client_tls_ca_file', all.clientTlsCaFile)) {
+    add('client_tls_sslmode', `client_tls_sslmode=${clientTlsSslmode} needs client_tls_ca_file`);
+  }
+  // With the roots that come with Node, anybody's certificate would do.
+  if (serverTlsSslmode === 'verify-ca' && missing('server_tls_ca_file', all.serverTlsCaFile)) {
+    add('server_tls_sslmode', 'server_tls_sslmode=verify-ca needs server_tls_ca_file (or use verify-full)');
+  }
+  if ((all.serverTlsKeyFile === null) !== (all.serverTlsCertFile === null)) {
+    const name = all.serverTlsKeyFile === null ? 'server_tls_cert_file' : 'server_tls_key_file';
+    if (!invalid.has('server_tls_cert_file') && !invalid.has('server_tls_key_file')) {
+      add(name, 'server_tls_key_file and server_tls_cert_file need each other');
+    }
+  }
+  const isWeak = ['disable', 'allow', 'prefer'].includes(serverTlsSslmode) && !invalid.has('server_tls_sslmode');
+  if (all.serverTlsSslnegotiation === 'direct' && isWeak) {
+    add(
+      'server_tls_sslnegotiation',
+      `server_tls_sslnegotiation=direct needs server_tls_sslmode require, verify-ca or verify-full, not ${serverTlsSslmode}`,
     );
   }
 }

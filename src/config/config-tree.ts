@@ -23,6 +23,8 @@ interface ListNode {
 
 export interface MappingEntry {
   readonly key: string;
+  /** What the key itself was put in for (`ScalarNode.reference`). */
+  readonly keyReference?: string;
   readonly place: Place;
   readonly value: TreeNode;
 }

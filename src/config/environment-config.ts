@@ -11,7 +11,7 @@ import type { Config } from './config.ts';
 import { ConfigError, type ConfigProblem, type Place } from './config-error.ts';
 import type { MappingEntry, MappingNode, TreeNode } from './config-tree.ts';
 import { parseConnectionString } from './connection-string.ts';
-import { environmentPlace, settingsFromEnvironment, type Variables, withGiven } from './given-settings.ts';
+import { environmentPlace, type Variables, withGiven } from './given-settings.ts';
 import { ProblemList } from './problem-list.ts';
 import { readConfig } from './read-config.ts';
 import { aliases, sections } from './settings.ts';
@@ -30,7 +30,7 @@ interface Parameter {
 
 /**
  * Null if the environment names no server: DATABASE_URL, or PGHOST with PGPORT, PGUSER, PGPASSWORD, PGDATABASE and
- * PGSSLMODE. `given` are settings that win over those of the environment. Throws a ConfigError.
+ * PGSSLMODE. `given` are the settings of the main section, from wherever they come. Throws a ConfigError.
  */
 export function configFromEnvironment(variables: Variables, given: readonly MappingEntry[] = []): Config | null {
   const source = ['DATABASE_URL', 'PGHOST'].find((name) => (variables[name] ?? '') !== '');
@@ -51,8 +51,7 @@ export function configFromEnvironment(variables: Variables, given: readonly Mapp
     if (isSetting(key) || SECURITY.test(key)) database.push(entry(key, value, parameter.place));
     else warnings.push(Object.freeze({ ...parameter.place, message: `the parameter "${key}" is left to the client` }));
   }
-  const settings = [...settingsFromEnvironment(variables), ...given];
-  const isTold = settings.some(({ key }) => key === 'auth_type');
+  const isTold = given.some(({ key }) => key === 'auth_type');
   const authType = entry('auth_type', password === null ? 'any' : 'scram-sha-256', place);
   const users = password === null ? [] : [mapping(user, [entry('password', password, place)], place)];
   const root: TreeNode = {
@@ -65,7 +64,7 @@ export function configFromEnvironment(variables: Variables, given: readonly Mapp
     ],
   };
   const context = { format: 'yaml', folder: resolve('.'), problems, warnings, interpolation: null } as const;
-  const config = readConfig(withGiven(root, settings), null, context);
+  const config = readConfig(withGiven(root, given), null, context);
   if (password === null && !isTold) checkLoopback(config, place);
   checkCircle(config, name, place);
   return config;

@@ -4,7 +4,9 @@
  */
 import type { Place } from './config-error.ts';
 import type { MappingEntry, MappingNode, TreeNode } from './config-tree.ts';
+import { nearestName } from './nearest-name.ts';
 import { sections } from './settings.ts';
+import { plannedSettings, unsupportedSettings } from './unsupported-settings.ts';
 
 export type Variables = Readonly<Record<string, string | undefined>>;
 
@@ -14,17 +16,24 @@ const PREFIX = 'TSBOUNCER_';
  * no settings of ours.
  */
 const SERVICE_LINK = /^(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)$/;
+const names: ReadonlySet<string> = new Set([
+  ...sections.pgbouncer.map(({ name }) => name),
+  ...unsupportedSettings.pgbouncer,
+  ...plannedSettings,
+]);
 const MAIN_SECTION = 'pgbouncer';
 
-/** `TSBOUNCER_POOL_MODE` is the setting `pool_mode`. An empty variable counts as one that is not set. */
+/**
+ * `TSBOUNCER_POOL_MODE` is the setting `pool_mode`. An empty variable counts as one that is not set. A name that is nearly a
+ * setting's is passed on, to be refused; one that is not is somebody else's.
+ */
 export function settingsFromEnvironment(variables: Variables): MappingEntry[] {
   const entries: MappingEntry[] = [];
   for (const [variable, value] of Object.entries(variables)) {
     if (!variable.startsWith(PREFIX) || value === undefined || value === '') continue;
     const rest = variable.slice(PREFIX.length);
     const name = rest.toLowerCase();
-    const isSetting = sections.pgbouncer.some((setting) => setting.name === name);
-    if (!isSetting && SERVICE_LINK.test(rest)) continue;
+    if (!names.has(name) && (SERVICE_LINK.test(rest) || nearestName(name, names) === null)) continue;
     const place = environmentPlace(variable);
     // Whatever is wrong with it, its text is not shown.
     entries.push({
@@ -53,9 +62,9 @@ export function withGiven(root: TreeNode, given: readonly MappingEntry[]): TreeN
   const isEmpty = written.kind === 'scalar' && written.value === null;
   // Anything else is reported as what it is.
   if (written.kind !== 'mapping' && !isEmpty) return root;
-  const names = new Map(given.map((entry) => [entry.key, entry]));
-  const kept = written.kind === 'mapping' ? written.entries.filter(({ key }) => !names.has(key)) : [];
-  const value: MappingNode = { kind: 'mapping', place: written.place, entries: [...kept, ...names.values()] };
+  const byName = new Map(given.map((entry) => [entry.key, entry]));
+  const kept = written.kind === 'mapping' ? written.entries.filter(({ key }) => !byName.has(key)) : [];
+  const value: MappingNode = { kind: 'mapping', place: written.place, entries: [...kept, ...byName.values()] };
   const entry: MappingEntry = { key: MAIN_SECTION, place: section?.place ?? root.place, value };
   return { ...root, entries: [...root.entries.filter(({ key }) => key !== MAIN_SECTION), entry] };
 }

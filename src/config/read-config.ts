@@ -123,8 +123,9 @@ function readEntry(node: TreeNode, context: ReadContext): Entry {
     context.problems.add(place, `bad connection string: ${parsed.problem}`);
     return nothing;
   }
-  const entries = parsed.parameters.map(({ key, value }) => {
-    return { key, place, value: { ...expanded, value, text: value } };
+  const from = expanded.reference === undefined ? {} : { keyReference: expanded.reference };
+  const entries = parsed.parameters.map(({ key, value }): MappingEntry => {
+    return { key, ...from, place, value: { ...expanded, value, text: value } };
   });
   // Nothing is put in twice: what a variable holds is no reference.
   const within: ReadContext = { ...context, interpolation: null };

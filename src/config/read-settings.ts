@@ -50,11 +50,11 @@ export function readSettings<Section extends SectionName>(
   const given = new Map<string, unknown>();
   const places = new Map<string, Place>();
   const invalid = new Set<string>();
-  for (const { key, place, value } of mapping.entries) {
+  for (const { key, keyReference = null, place, value } of mapping.entries) {
     const alias = section === 'pgbouncer' || section === 'peers' ? undefined : aliases.get(key);
     const setting = table.get(alias ?? key);
     if (setting === undefined) {
-      context.problems.add(place, unknownSetting(key, section, referenceIn(value)));
+      context.problems.add(place, unknownSetting(key, section, keyReference));
       continue;
     }
     if (places.has(setting.name)) {

@@ -12,7 +12,7 @@ export const settingsWithoutEffect = [
     .withoutEffect('buffers are shared by all connections and fit themselves to what is read')
     .documented('Bytes of a buffer in PgBouncer.'),
   setting('sbuf_loopcnt', 'sbufLoopcnt', count, 5)
-    .withoutEffect('each connection gets one read per turn of the event loop')
+    .withoutEffect("Node.js decides how much is read from a connection before it is the next one's turn")
     .documented('Buffers that PgBouncer handles per connection and turn; 0 means no limit there.'),
   setting('tcp_defer_accept', 'tcpDeferAccept', boolean, true)
     .withoutEffect('connections are accepted at once, and client_login_timeout ends those that say nothing')

@@ -24,9 +24,26 @@ import {
   unixFolder,
 } from './setting-kinds.ts';
 import { settingsWithoutEffect } from './settings-without-effect.ts';
+import { TLS_PROTOCOLS, tlsProtocols } from './tls-kinds.ts';
 
 const poolMode = choice(['session', 'transaction', 'statement']);
+const syslogFacility = choice([
+  'auth',
+  'authpriv',
+  'daemon',
+  'user',
+  'local0',
+  'local1',
+  'local2',
+  'local3',
+  'local4',
+  'local5',
+  'local6',
+  'local7',
+]);
 const balancing = choice(['round-robin', 'disable']);
+const sslMode = choice(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']);
+const SECURE_PROTOCOLS = Object.freeze(TLS_PROTOCOLS.slice(2));
 const count = integer(0);
 const serverMethods = choices(['none', 'password', 'md5', 'scram-sha-256']);
 /** It goes into the startup packet for servers, which is bounded. */
@@ -188,8 +205,44 @@ const authentication = [
   setting('auth_failure_limit', 'authFailureLimit', count, 0).documented(
     'Failed logins of one address in a minute after which it is refused until the minute is over; 0 means no limit.',
   ),
+  setting('admin_users', 'adminUsers', nameList, Object.freeze([])).documented(
+    'Users who may run every command of the console (the database `pgbouncer`).',
+  ),
+  setting('stats_users', 'statsUsers', nameList, Object.freeze([])).documented(
+    'Users who may ask the console with SHOW (all but SHOW FDS), and nothing else.',
+  ),
   setting('login_notify_message', 'loginNotifyMessage', text(), '').documented(
     'Text of a notice that each client gets after its login; empty sends none.',
+  ),
+] as const;
+
+const clientTls = [
+  setting('client_tls_sslmode', 'clientTlsSslmode', sslMode, 'disable').documented(
+    'Whether clients may (`allow`, `prefer`) or must use TLS, and with the last two show a valid certificate.',
+  ),
+  setting('client_tls_key_file', 'clientTlsKeyFile', optional(path), null).documented(
+    'Private key of client_tls_cert_file, in PEM and without a passphrase.',
+  ),
+  setting('client_tls_cert_file', 'clientTlsCertFile', optional(path), null).documented(
+    'Certificate that clients are shown, in PEM, followed by those between it and its root.',
+  ),
+  setting('client_tls_ca_file', 'clientTlsCaFile', optional(path), null).documented(
+    'Root certificates for those of clients; where it is set, clients are asked for theirs.',
+  ),
+  setting('client_tls_protocols', 'clientTlsProtocols', tlsProtocols, SECURE_PROTOCOLS).documented(
+    'Versions of TLS that clients may use.',
+  ),
+  setting('client_tls_ciphers', 'clientTlsCiphers', text(), 'default').documented(
+    "Ciphers for clients up to TLS 1.2: OpenSSL's list, or `default`, `all`.",
+  ),
+  setting('client_tls13_ciphers', 'clientTls13Ciphers', text(), '').documented(
+    'Ciphers for clients with TLS 1.3, separated by colons; empty takes those that client_tls_ciphers names, or all.',
+  ),
+  setting('client_tls_ecdhcurve', 'clientTlsEcdhcurve', text(), 'auto').documented(
+    "Curves for clients' key exchange, separated by colons; `auto` leaves it to OpenSSL, `none` is for TLS 1.2 only.",
+  ),
+  setting('client_tls_dheparams', 'clientTlsDheparams', choice(['auto', 'none'], ['legacy']), 'auto').documented(
+    'Size of the parameters of DHE key exchange, as the key asks for it, or `none` for no DHE.',
   ),
 ] as const;
 
@@ -293,6 +346,38 @@ const servers = [
   ),
 ] as const;
 
+const serverTls = [
+  setting('server_tls_sslmode', 'serverTlsSslmode', sslMode, 'prefer').documented(
+    'Whether server connections use TLS, and what of its certificate is checked: the sslmode of libpq.',
+  ),
+  setting(
+    'server_tls_sslnegotiation',
+    'serverTlsSslnegotiation',
+    choice(['postgres', 'direct']),
+    'postgres',
+  ).documented(
+    'Whether TLS is asked for or begun at once (`direct`: PostgreSQL 17, and server_tls_sslmode `require` or more).',
+  ),
+  setting('server_tls_ca_file', 'serverTlsCaFile', optional(path), null).documented(
+    'Root certificates for those of servers, in PEM; not set means those that come with Node, for verify-full only.',
+  ),
+  setting('server_tls_key_file', 'serverTlsKeyFile', optional(path), null).documented(
+    'Private key of server_tls_cert_file, in PEM and without a passphrase.',
+  ),
+  setting('server_tls_cert_file', 'serverTlsCertFile', optional(path), null).documented(
+    'Certificate that servers are shown, in PEM; not set shows none.',
+  ),
+  setting('server_tls_protocols', 'serverTlsProtocols', tlsProtocols, SECURE_PROTOCOLS).documented(
+    'Versions of TLS that may be used with servers.',
+  ),
+  setting('server_tls_ciphers', 'serverTlsCiphers', text(), 'default').documented(
+    "Ciphers for servers up to TLS 1.2: OpenSSL's list, or `default`, `all`.",
+  ),
+  setting('server_tls13_ciphers', 'serverTls13Ciphers', text(), '').documented(
+    'Ciphers for servers with TLS 1.3, separated by colons; empty takes those that server_tls_ciphers names, or all.',
+  ),
+] as const;
+
 const names = [
   setting('load_balance_hosts', 'loadBalanceHosts', balancing, 'round-robin').documented(
     'Which of several hosts is connected to: each in turn, or (`disable`) always the same until it fails.',
@@ -321,6 +406,18 @@ const operation = [
   setting('verbose', 'verbose', count, 0).documented(
     'PgBouncer’s way to log more: from 1 on log_level is debug, 0 leaves it as it is; the option -v adds 1.',
   ),
+  setting('logfile', 'logfile', optional(path), null).documented(
+    'File that the log is written to instead of standard output; a reload opens it again.',
+  ),
+  setting('syslog', 'syslog', boolean, false).documented(
+    'Writes the log to the system’s log as well, by the program `logger`.',
+  ),
+  setting('syslog_ident', 'syslogIdent', text({ maxBytes: 255 }), 'tsbouncer')
+    .inIni('pgbouncer')
+    .documented('Name under which lines stand in the system’s log.'),
+  setting('syslog_facility', 'syslogFacility', syslogFacility, 'daemon').documented(
+    'Part of the system’s log in which lines stand.',
+  ),
   setting('log_connections', 'logConnections', boolean, true).documented('Logs each login.'),
   setting('log_disconnections', 'logDisconnections', boolean, true).documented(
     'Logs each end of a connection with its reason.',
@@ -338,9 +435,23 @@ const operation = [
   setting('http_port', 'httpPort', integer(0, 65_535), 0, 'restart').documented(
     'TCP port on which metrics and health checks are served; 0 serves none.',
   ),
-  setting('shutdown_timeout', 'shutdownTimeoutMs', duration(), 0).documented(
-    'Seconds that a shutdown waits for clients before it disconnects them; 0 means no limit.',
+  setting('pidfile', 'pidfile', optional(path), null, 'restart').documented(
+    'File that holds the process id while the pooler runs; a second one does not start.',
   ),
+  setting('suspend_timeout', 'suspendTimeoutMs', duration(), 10 * SECOND).documented(
+    'Seconds after which SUSPEND disconnects whoever does not take what was sent to it; 0 waits without a limit.',
+  ),
+  setting('user', 'user', optional(text()), null, 'restart').documented(
+    'System user that the process becomes when it listens, if root has started it.',
+  ),
+  setting('reload_on_change', 'reloadOnChange', boolean, false).documented(
+    'Reloads when the configuration file, or auth_file, is another one and has been so for a moment.',
+  ),
+  setting('shutdown_timeout', 'shutdownTimeoutMs', duration(), 25 * SECOND)
+    .inIni(0)
+    .documented(
+      'Seconds that SIGTERM gives transactions to end, in which idle clients are sent away; 0 waits for all clients to leave.',
+    ),
   setting('shutdown_delay', 'shutdownDelayMs', duration(), 0).documented(
     'Seconds after SIGTERM in which clients are still let in, while /readyz already says no; 0 means none.',
   ),
@@ -352,9 +463,11 @@ export const settingGroups = [
   { title: 'Pools', settings: pools },
   { title: 'Limits', settings: limits },
   { title: 'Authentication', settings: authentication },
+  { title: 'TLS with clients', settings: clientTls },
   { title: 'Clients and queries', settings: clients },
   { title: 'Session parameters', settings: parameters },
   { title: 'Server connections', settings: servers },
+  { title: 'TLS with servers', settings: serverTls },
   { title: 'Hosts and names', settings: names },
   { title: 'Logs, metrics, shutdown', settings: operation },
   { title: 'Accepted without effect', settings: settingsWithoutEffect },
@@ -365,6 +478,7 @@ const settings = settingGroups.flatMap((group): readonly GlobalSetting[] => grou
 type GlobalSetting = (typeof settingGroups)[number]['settings'][number];
 export type Settings = ValuesOf<readonly GlobalSetting[]>;
 export type PoolMode = Settings['poolMode'];
+export type SslMode = Settings['clientTlsSslmode'];
 export type LoadBalanceHosts = Settings['loadBalanceHosts'];
 
 /** Each entry of the section `databases:`. */

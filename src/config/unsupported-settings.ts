@@ -8,14 +8,7 @@ const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/
 
 export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<string>>> = {
   pgbouncer: words(`
-    admin_users auth_ldap_options
-    client_tls13_ciphers client_tls_ca_file client_tls_cert_file client_tls_ciphers client_tls_dheparams
-    client_tls_ecdhcurve client_tls_key_file client_tls_protocols client_tls_sslmode
-    logfile peer_id pidfile
-    server_tls13_ciphers server_tls_ca_file server_tls_cert_file server_tls_ciphers server_tls_key_file
-    server_tls_protocols server_tls_sslmode stats_users suspend_timeout syslog
-    syslog_facility syslog_ident
-    user
+    auth_ldap_options peer_id
   `),
   databases: new Set(),
   users: new Set(),
@@ -23,7 +16,7 @@ export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<strin
 };
 
 /** Settings of ours that are planned, and that people may have read about. */
-export const plannedSettings = words('reload_on_change session_attach session_startup');
+export const plannedSettings = words('session_attach session_startup');
 
 /** Parameters that people have in their URLs. Ignoring `sslmode=require` would send passwords in the clear. */
 export const libpqParameters = words(`

@@ -64,5 +64,5 @@ function writeText(text: string, isSecret = false): string {
   const isPlain = !isSecret && (/^[A-Za-z][\w.-]*$/.test(text) || /^(?:0|[1-9]\d{0,8})$/.test(text));
   if (isPlain && !/^(?:true|false|null)$/i.test(text)) return text;
   if (/^(?:true|false)$/.test(text)) return text;
-  return JSON.stringify(text.replaceAll('${', '$${'));
+  return JSON.stringify(text.replaceAll('${', () => '$${'));
 }

@@ -3,7 +3,11 @@ import { type AddressInfo, createServer, type Server } from 'node:net';
 import type { SocketHandle } from './socket-binding.ts';
 import { takeHandle } from './take-handle.ts';
 
-export type ListenerOptions = { readonly backlog: number } & (TcpOptions | { readonly path: string });
+export type ListenerOptions = { readonly backlog: number } & (
+  | TcpOptions
+  | { readonly path: string }
+  | { readonly fd: number }
+);
 
 interface TcpOptions {
   readonly host: string;
@@ -24,7 +28,7 @@ export class Listener {
   readonly #options: ListenerOptions;
   readonly #onConnection: (connection: SocketHandle) => void;
   readonly #onError: (error: Error) => void;
-  #address: AddressInfo | null = null; // null with a Unix socket, too
+  #address: AddressInfo | string | null = null;
 
   /**
    * `onConnection` gets each connection unread. `onError` hears what goes wrong while listening (out of descriptors); the
@@ -54,8 +58,7 @@ export class Listener {
         resolve();
       });
     });
-    const address = this.#server.address();
-    this.#address = typeof address === 'string' ? null : address;
+    this.#address = this.#server.address();
     // Before Node wraps a connection in a socket that would be thrown away. Where this is missing, it is done above.
     const { _handle: listening } = this.#server as unknown as ServerInside;
     if (listening?.onconnection === undefined) return;
@@ -65,10 +68,15 @@ export class Listener {
     };
   }
 
-  /** Where it listens; the real port if 0 was asked for. Not for Unix sockets. */
-  get address(): { readonly host: string; readonly port: number } {
-    if (this.#address === null) throw new Error('not listening');
-    return { host: this.#address.address, port: this.#address.port };
+  /** Where it listens; the real port if 0 was asked for. Null for a Unix socket, and before. */
+  get address(): { readonly host: string; readonly port: number } | null {
+    const address = this.#address;
+    return address === null || typeof address === 'string' ? null : { host: address.address, port: address.port };
+  }
+
+  /** Of a Unix socket. */
+  get path(): string | null {
+    return typeof this.#address === 'string' ? this.#address : null;
   }
 
   /** Accepts nothing more. Connections that were accepted stay. Resolves when the port is free. */

@@ -183,6 +183,17 @@ export class PlainTransport implements Transport, HandleOwner {
     this.destroy();
   }
 
+  /** Gives the handle away: this transport is over, and says nothing more. Null if it has closed, or not connected yet. */
+  detach(): SocketHandle | null {
+    const handle = this.#handle;
+    if (handle === null) return null;
+    handle.readStop();
+    handle.owner = undefined;
+    this.#handle = null;
+    this.#closed = true;
+    return handle;
+  }
+
   onRead(bytes: number): Uint8Array | undefined {
     if (bytes <= 0) {
       this.#onReadEnd(bytes);

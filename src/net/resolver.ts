@@ -101,6 +101,16 @@ export class Resolver {
     return this.#entries.size;
   }
 
+  /** What is remembered of each name: addresses (none if there is no such name), and for how many ms they hold. */
+  get hosts(): readonly { readonly name: string; readonly ttlMs: number; readonly addresses: readonly string[] }[] {
+    const nowMs = this.#environment.now();
+    return [...this.#entries.values()].map(({ name, result, expiresAt }) => ({
+      name,
+      ttlMs: Math.max(0, expiresAt - nowMs),
+      addresses: result !== null && 'addresses' in result ? result.addresses : [],
+    }));
+  }
+
   /** Names that are being looked up. */
   get lookupCount(): number {
     let count = 0;

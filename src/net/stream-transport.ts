@@ -12,6 +12,14 @@ import {
   type WriteResult,
 } from '../base/transport.ts';
 
+const NOBODY: TransportHandler = {
+  onTransportConnect() {},
+  onTransportData() {},
+  onTransportDrain() {},
+  onTransportEnd() {},
+  onTransportClose() {},
+};
+
 export class StreamTransport implements Transport {
   handler: TransportHandler;
   readonly reusesReadBuffer = false;
@@ -73,6 +81,12 @@ export class StreamTransport implements Transport {
 
   resume(): void {
     this.#socket.resume();
+  }
+
+  /** Gives the socket away: this transport is over, and says nothing more. */
+  detach(): Socket {
+    this.handler = NOBODY;
+    return this.#socket.pause();
   }
 
   /** Each chunk has memory of its own, so there is nothing to lend or to swap. */

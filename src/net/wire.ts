@@ -12,7 +12,7 @@ export interface WireReader {
    * READ_HEADROOM bytes), unless the reader has called `hold()`. The bytes die when this returns, unless `own`.
    */
   onBytes(buffer: Buffer, start: number, end: number, own: boolean): number;
-  /** The socket is connected (only a dialed one says so). */
+  /** The socket is connected (only a dialed one says so), or it is secured now. */
   onConnected(): void;
   /** All that was sent has left. */
   onDrain(): void;
@@ -29,6 +29,7 @@ const MAX_HELD_BYTES = 65_536;
 const BY_PEER = 1;
 const BY_FULL_HOLD = 2;
 const BY_OWN_REPLIES = 4;
+const BY_SUSPENSION = 8;
 
 const EMPTY = Buffer.alloc(0);
 
@@ -36,7 +37,7 @@ export class Wire implements TransportHandler {
   reader: WireReader;
   bytesReceived = 0;
   bytesSent = 0;
-  readonly #transport: Transport;
+  #transport: Transport;
   /** What the reader has not used, in memory of our own. */
   #kept = EMPTY;
   #holding = false;
@@ -70,6 +71,16 @@ export class Wire implements TransportHandler {
   /** See `Transport`. */
   get security(): TransportSecurity | null {
     return this.#transport.security;
+  }
+
+  /**
+   * Secures the connection: `over` makes a transport in place of the plain one. The reader hears `onConnected` when the
+   * handshake has ended, and the bytes that follow; until then nothing may be sent. What came before is its own to judge:
+   * no byte of it reaches the new transport unless the reader passes it on.
+   */
+  secure(over: (plain: Transport, handler: TransportHandler) => Transport): void {
+    this.#transport = over(this.#transport, this);
+    if (this.#stopped !== 0) this.#transport.pause();
   }
 
   /** Bytes that were sent and have not left. */
@@ -144,6 +155,15 @@ export class Wire implements TransportHandler {
 
   resume(): void {
     this.#go(BY_PEER);
+  }
+
+  /** Stops reading until `endSuspension`, whatever else resumes. */
+  suspend(): void {
+    this.#stop(BY_SUSPENSION);
+  }
+
+  endSuspension(): void {
+    this.#go(BY_SUSPENSION);
   }
 
   get paused(): boolean {

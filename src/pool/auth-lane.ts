@@ -12,11 +12,12 @@ import type { DatabaseConfig } from '../config/config.ts';
 import type { PoolSettings } from '../config/pool-settings.ts';
 import type { Settings } from '../config/settings.ts';
 import type { Resolver } from '../net/resolver.ts';
+import type { ServerSecurity } from '../net/server-security.ts';
 import { type AuthAnswer, AuthConnection, type AuthConnectionOwner } from '../server/auth-connection.ts';
 import type { Budget, BudgetScope, Lease } from '../server/lease.ts';
 import type { ServerFailure } from '../server/server-holder.ts';
 import type { ServerCredentials } from '../server/server-login.ts';
-import { Connector, type ConnectorOwner } from './connector.ts';
+import { Connector, type ConnectorOwner, type ServerApproach } from './connector.ts';
 import { HostFinder } from './host-finder.ts';
 import { LoginGate } from './login-gate.ts';
 import { failureWords, ServerHealth } from './server-health.ts';
@@ -35,6 +36,7 @@ export interface AuthLaneOptions {
   readonly budget: Budget;
   readonly keys: DerivedKeys;
   readonly resolver: Resolver;
+  readonly security: ServerSecurity;
   readonly settings: Settings;
   readonly place: AuthPlace;
   /** Of a pool with auth_user in this database. */
@@ -200,17 +202,18 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, AuthConnectionO
     return MAX_CONNECTIONS - this.#connections.size - this.#connector.unopened;
   }
 
-  open(address: SocketAddress, _hostName: string, lease: Lease, protocolMinor: number): AuthConnection | null {
+  open(address: SocketAddress, hostName: string, lease: Lease, approach: ServerApproach): AuthConnection | null {
     if (this.#queue.length === 0) return null;
     const { environment, keys, credentials, settings } = this.#options;
     const connection = new AuthConnection({
       environment,
       address,
+      hostName,
       credentials: credentials(),
       keys,
       lease,
       owner: this,
-      protocolMinor,
+      ...approach,
       statementTimeoutMs: settings.serverConnectTimeoutMs,
     });
     this.#connections.add(connection);

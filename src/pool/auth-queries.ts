@@ -9,7 +9,7 @@ import type { ServerSecret } from '../server/server-secret.ts';
 import { AuthLane, type AuthLaneOptions, type AuthPlace } from './auth-lane.ts';
 
 export interface AuthQueriesOptions
-  extends Pick<AuthLaneOptions, 'environment' | 'log' | 'budget' | 'keys' | 'resolver'> {
+  extends Pick<AuthLaneOptions, 'environment' | 'log' | 'budget' | 'keys' | 'resolver' | 'security'> {
   readonly config: Config;
   /** How auth_user logs in. */
   readonly secretOf: (authUser: string) => ServerSecret | null | Promise<ServerSecret | null>;

@@ -84,7 +84,8 @@ export class CancelLane {
   }
 
   #send({ server, isWanted }: Order): void {
-    const request = new CancelRequest(this.#environment, server.address, server.cancelKey!, {
+    const target = { address: server.address, key: server.cancelKey!, tls: server.cancelTls };
+    const request = new CancelRequest(this.#environment, target, {
       isCancelWanted: isWanted,
       onCancelSent: () => {
         server.cancelsInFlight++;

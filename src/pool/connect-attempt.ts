@@ -4,6 +4,7 @@
  * cannot be reached leads on to the next.
  */
 import type { SocketAddress } from '../base/environment.ts';
+import type { TlsAttempt } from '../net/server-security.ts';
 import type { Lease } from '../server/lease.ts';
 import type { HostFinder } from './host-finder.ts';
 
@@ -18,8 +19,10 @@ export class ConnectAttempt {
   readonly lease: Lease;
   /** Why the last address failed. */
   reason = 'no address';
-  /** The present try is at the address of the one before. */
-  isRetry = false;
+  /** The present try is at the address of the one before, in the oldest version of the protocol. */
+  asksForOldProtocol = false;
+  /** The present try is at the address of one before, with TLS where that had none, or the other way round. */
+  tlsAttempt: TlsAttempt = 'first';
   readonly #finder: HostFinder;
   readonly #listener: AttemptListener;
   readonly #hosts: string[];
@@ -35,15 +38,20 @@ export class ConnectAttempt {
     this.#hosts = [...finder.order()];
   }
 
-  /** The next try is at `address` once more. */
-  retry(address: SocketAddress): void {
+  /** The next try is at `address` once more, and what is said of it stays until there is another address. */
+  retry(address: SocketAddress, how: 'old-protocol' | 'other-tls'): void {
     this.#retry = address;
+    if (how === 'old-protocol') this.asksForOldProtocol = true;
+    else this.tlsAttempt = 'second';
   }
 
   /** Goes to the next address. */
   next(): void {
     if (this.#stopped) return;
-    this.isRetry = this.#retry !== null;
+    if (this.#retry === null) {
+      this.asksForOldProtocol = false;
+      this.tlsAttempt = 'first';
+    }
     const address = this.#retry ?? this.#addresses.shift();
     this.#retry = null;
     if (address !== undefined && this.#host !== null) {

@@ -3,17 +3,23 @@
  * that went. How many are needed, and what becomes of one that has logged in, is its owner's business.
  */
 import type { Environment, SocketAddress } from '../base/environment.ts';
+import type { TransportSecurity } from '../base/transport-security.ts';
+import type { ServerSecurity, TlsPlan } from '../net/server-security.ts';
 import { NEWEST_MINOR, OLDEST_MINOR } from '../protocol/protocol-version.ts';
 import type { Budget, Claimant, Lease } from '../server/lease.ts';
 import type { ServerFailure } from '../server/server-holder.ts';
 import { type AttemptListener, ConnectAttempt } from './connect-attempt.ts';
 import type { HostFinder } from './host-finder.ts';
 import type { GateVisitor, LoginGate } from './login-gate.ts';
-import type { ServerHealth } from './server-health.ts';
+import { failureWords, type ServerHealth } from './server-health.ts';
 
 /** What a connector needs to know of a connection. */
 export interface OpenedConnection {
   readonly address: SocketAddress;
+  /** The host, as configured, that the address belongs to. */
+  readonly hostName: string;
+  /** Null without TLS. */
+  readonly security: TransportSecurity | null;
 }
 
 export interface ConnectorOptions<Connection extends OpenedConnection> {
@@ -22,8 +28,20 @@ export interface ConnectorOptions<Connection extends OpenedConnection> {
   readonly gate: LoginGate;
   readonly finder: HostFinder;
   readonly health: ServerHealth;
+  readonly security: ServerSecurity;
   readonly owner: ConnectorOwner<Connection>;
 }
+
+/** How a connection is begun. */
+export interface ServerApproach {
+  /** The version of protocol 3 to ask for. */
+  readonly protocolMinor: number;
+  /** Null: it is not to be secured. */
+  readonly tls: TlsPlan | null;
+}
+
+/** What pg_hba.conf says of a connection that should have TLS, or should not: "no pg_hba.conf entry". */
+const NOT_ALLOWED_SO = '28000';
 
 /** A pool, the part of it that has servers for one client each, or who asks PostgreSQL for secrets. */
 export interface ConnectorOwner<Connection extends OpenedConnection> extends Claimant {
@@ -37,7 +55,7 @@ export interface ConnectorOwner<Connection extends OpenedConnection> extends Cla
    * Opens a connection to an address of `host`; it is reported to `succeeded`, or `failed` and then `closed`. Null if
    * nobody needs it any more.
    */
-  open(address: SocketAddress, host: string, lease: Lease, protocolMinor: number): Connection | null;
+  open(address: SocketAddress, host: string, lease: Lease, approach: ServerApproach): Connection | null;
   /** No address could be reached. */
   onUnreachable(failure: ServerFailure): void;
 }
@@ -95,17 +113,25 @@ export class Connector<Connection extends OpenedConnection> implements AttemptLi
     this.#options.health.succeeded();
     const attempt = this.#forget(server);
     if (attempt === undefined) return;
-    if (attempt.isRetry) this.#oldHosts.add(server.address.host);
+    if (attempt.asksForOldProtocol) this.#oldHosts.add(server.address.host);
     this.#end(attempt);
+  }
+
+  /** Whether no other try follows if `server` has failed so. */
+  isFinal(server: Connection, failure: ServerFailure): boolean {
+    const attempt = this.#attemptOf.get(server);
+    if (attempt === undefined || this.#stopped) return true;
+    if (failure.kind !== 'refused' && failure.kind !== 'impossible') return false;
+    return !this.#mayBeTls(attempt, server, failure);
   }
 
   /** `server` will not log in. Returns whether that is final: if not, there is another try when it has closed. */
   failed(server: Connection, failure: ServerFailure): boolean {
     const attempt = this.#attemptOf.get(server);
-    const isFinal = failure.kind === 'refused' || failure.kind === 'impossible';
-    if (attempt !== undefined && !isFinal && !this.#stopped) {
-      attempt.reason = failure.reason;
-      if (failure.kind === 'version-refused') attempt.retry(server.address);
+    if (attempt !== undefined && !this.isFinal(server, failure)) {
+      if (this.#mayBeTls(attempt, server, failure)) attempt.retry(server.address, 'other-tls');
+      else if (failure.kind === 'version-refused') attempt.retry(server.address, 'old-protocol');
+      attempt.reason = failureWords(failure);
       return false;
     }
     this.#forget(server);
@@ -189,8 +215,12 @@ export class Connector<Connection extends OpenedConnection> implements AttemptLi
   }
 
   onAddress(attempt: ConnectAttempt, address: SocketAddress, host: string): void {
-    const minor = attempt.isRetry || this.#oldHosts.has(address.host) ? OLDEST_MINOR : NEWEST_MINOR;
-    const server = this.#options.owner.open(address, host, attempt.lease, minor);
+    const isOld = attempt.asksForOldProtocol || this.#oldHosts.has(address.host);
+    const server = this.#options.owner.open(address, host, attempt.lease, {
+      protocolMinor: isOld ? OLDEST_MINOR : NEWEST_MINOR,
+      // As in libpq, what does not leave the machine is not secured, whatever the settings say.
+      tls: this.#options.security.plan(host, attempt.tlsAttempt),
+    });
     if (server !== null) {
       this.#attemptOf.set(server, attempt);
       return;
@@ -223,6 +253,15 @@ export class Connector<Connection extends OpenedConnection> implements AttemptLi
       this.#attempts.add(attempt);
       attempt.next();
     }
+  }
+
+  /** As in libpq: with `prefer` what fails with TLS may do without, and with `allow` the other way round. */
+  #mayBeTls(attempt: ConnectAttempt, server: Connection, failure: ServerFailure): boolean {
+    if (attempt.tlsAttempt === 'second') return false;
+    const isSecond = this.#options.security.plan(server.hostName, 'second') !== null;
+    if (failure.kind === 'not-secured') return !isSecond;
+    const isAllowedSo = failure.kind !== 'refused' || failure.fields.sqlstate !== NOT_ALLOWED_SO;
+    return !isAllowedSo && (server.security !== null) !== isSecond;
   }
 
   #forget(server: Connection): ConnectAttempt | undefined {

@@ -7,11 +7,12 @@ import type { ClientCloseReason } from '../base/close-reason.ts';
 import type { Environment, SocketAddress } from '../base/environment.ts';
 import type { ErrorReport } from '../base/errors.ts';
 import { LinkedList } from '../base/linked-list.ts';
+import type { ServerSecurity } from '../net/server-security.ts';
 import type { Budget, BudgetScope, Lease } from '../server/lease.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerFailure } from '../server/server-holder.ts';
 import type { TrafficCounters } from '../server/traffic-counters.ts';
-import { Connector, type ConnectorOwner } from './connector.ts';
+import { Connector, type ConnectorOwner, type ServerApproach } from './connector.ts';
 import type { HostFinder } from './host-finder.ts';
 import type { LoginGate } from './login-gate.ts';
 import { failureReport, ServerHealth } from './server-health.ts';
@@ -22,6 +23,7 @@ export interface DedicatedServersOptions {
   readonly budget: Budget;
   readonly gate: LoginGate;
   readonly finder: HostFinder;
+  readonly security: ServerSecurity;
   readonly pool: DedicatedServersOwner;
 }
 
@@ -35,15 +37,17 @@ export interface DedicatedServersOwner {
   room(): number;
   /** By how many that grows when those that are on their way out have gone. */
   readonly slotsComing: number;
+  /** Nothing is opened for anybody. */
+  readonly isPaused: boolean;
   /** See `Claimant`. */
   reclaim(count: number): number;
   open(
     address: SocketAddress,
     hostName: string,
     lease: Lease,
-    protocolMinor: number,
+    approach: ServerApproach,
     startup: ReadonlyMap<string, string>,
-  ): ServerConnection;
+  ): ServerConnection | null;
 }
 
 export class DedicatedServers implements ConnectorOwner<ServerConnection> {
@@ -136,9 +140,9 @@ export class DedicatedServers implements ConnectorOwner<ServerConnection> {
     waiter.onServer(server);
   }
 
-  /** See `Connector.failed`. Who could not reach a server goes on to the next address, or hears it in `onUnreachable`. */
+  /** See `Connector.failed`. Who can try again does so, at this address or the next, or hears of it in `onUnreachable`. */
   failed(server: ServerConnection, failure: ServerFailure): void {
-    const waiter = failure.kind === 'unreachable' ? null : (this.#waiterOf.get(server) ?? null);
+    const waiter = this.#connector.isFinal(server, failure) ? (this.#waiterOf.get(server) ?? null) : null;
     this.#waiterOf.set(server, null);
     if (waiter !== null) this.waiting.remove(waiter);
     this.#connector.failed(server, failure);
@@ -157,6 +161,17 @@ export class DedicatedServers implements ConnectorOwner<ServerConnection> {
       this.#waiterOf.set(server, null);
       server.close('config_changed');
     }
+  }
+
+  /** `server`, which is being opened, is closed by the pool: who waits for it goes on waiting. */
+  abandon(server: ServerConnection): void {
+    this.#waiterOf.set(server, null);
+    this.#connector.abandon(server);
+  }
+
+  /** See `Connector`. */
+  shrink(): void {
+    this.#connector.shrink();
   }
 
   /** Nothing is opened any more; who waits hears why. Connections that are there are the pool's to close. */
@@ -184,7 +199,7 @@ export class DedicatedServers implements ConnectorOwner<ServerConnection> {
   }
 
   missing(coming: number): number {
-    return this.waiting.size - coming;
+    return (this.#pool.isPaused ? 0 : this.waiting.size) - coming;
   }
 
   room(): number {
@@ -195,11 +210,11 @@ export class DedicatedServers implements ConnectorOwner<ServerConnection> {
     return false;
   }
 
-  open(address: SocketAddress, hostName: string, lease: Lease, protocolMinor: number): ServerConnection | null {
+  open(address: SocketAddress, hostName: string, lease: Lease, approach: ServerApproach): ServerConnection | null {
     const waiter = this.#unserved();
     if (waiter === null) return null;
-    const server = this.#pool.open(address, hostName, lease, protocolMinor, waiter.startup);
-    this.#waiterOf.set(server, waiter);
+    const server = this.#pool.open(address, hostName, lease, approach, waiter.startup);
+    if (server !== null) this.#waiterOf.set(server, waiter);
     return server;
   }
 

@@ -45,6 +45,10 @@ const HARMLESS: ReadonlySet<string> = new Set<keyof DatabaseConfig>([
   'queryWaitTimeoutMs',
   'serverLifetimeMs',
   'loadBalanceHosts',
+  // Who may come in, and what a login needs; those that are in have proven it.
+  'authUser',
+  'authQuery',
+  'authDbname',
   // What counts is what it comes to: see below.
   'budget',
 ]);

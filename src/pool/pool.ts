@@ -12,6 +12,7 @@ import type { DatabaseConfig } from '../config/config.ts';
 import type { PoolSettings } from '../config/pool-settings.ts';
 import type { Settings } from '../config/settings.ts';
 import type { Resolver } from '../net/resolver.ts';
+import type { ServerSecurity } from '../net/server-security.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
 import { STATUS_IDLE } from '../protocol/message-type.ts';
 import type { Budget, BudgetScope, Lease } from '../server/lease.ts';
@@ -25,7 +26,7 @@ import type { StatementRegistry } from '../server/statement-registry.ts';
 import { TrafficCounters } from '../server/traffic-counters.ts';
 import { CancelLane } from './cancel-lane.ts';
 import { CanonicalValues } from './canonical-values.ts';
-import { Connector, type ConnectorOwner } from './connector.ts';
+import { Connector, type ConnectorOwner, type ServerApproach } from './connector.ts';
 import { DedicatedServers, type DedicatedServersOwner } from './dedicated-servers.ts';
 import { HostFinder } from './host-finder.ts';
 import { IdlePicker } from './idle-picker.ts';
@@ -55,10 +56,14 @@ export interface PoolOptions extends PoolConfig {
   readonly credentials: (config: PoolConfig) => ServerCredentials;
   readonly unguessable: string;
   readonly statements: StatementRegistry;
+  readonly security: ServerSecurity;
 }
 
 /** States in which a client has the server, or something that a client has left is brought to its end. */
 const STAYS_FOR_ITS_CLIENT: ReadonlySet<ServerState> = new Set(['linked', 'dedicated', 'recovering']);
+
+/** Reasons for which the pool itself ends a login to PostgreSQL that was going well. */
+const OUR_DOING: ReadonlySet<ServerCloseReason> = new Set(['paused', 'config_changed', 'database_removed']);
 
 const NO_PARAMETERS: ReadonlyMap<string, string> = new Map();
 
@@ -100,6 +105,8 @@ export class Pool implements ServerOwner, ConnectorOwner<ServerConnection>, Dedi
   /** It may have more servers than a reload allows it. */
   #isOversized = false;
   #stopped: PoolEnd | null = null;
+  /** Nobody gets a server, and those that come back are closed; who asks waits. */
+  #isPaused = false;
 
   constructor(options: PoolOptions) {
     const { environment, poolSettings, resolver } = options;
@@ -163,6 +170,7 @@ export class Pool implements ServerOwner, ConnectorOwner<ServerConnection>, Dedi
     const { waiting, servers } = this;
     // Idle servers that were passed over are due for a check, one for each who waits; and who waits longer comes first.
     if (waiting.size > 0 && servers.idle.size > 0 && this.#idle.promptChecks <= waiting.size) this.#serve();
+    // A paused pool has no idle one.
     const server = waiting.size === 0 ? this.#idle.next() : null;
     if (server !== null) {
       this.traffic.assignments++;
@@ -238,7 +246,7 @@ export class Pool implements ServerOwner, ConnectorOwner<ServerConnection>, Dedi
 
   onServerFailed(server: ServerConnection, failure: ServerFailure): void {
     // Ours to end, and no failure.
-    if (server.closeReason === 'config_changed') return;
+    if (server.closeReason !== null && OUR_DOING.has(server.closeReason)) return;
     if (this.dedicated.owns(server)) this.dedicated.failed(server, failure);
     else if (this.#connector.failed(server, failure)) this.#fail(failure);
     this.#log('warn', server, `server login failed: ${failureWords(failure)}`);
@@ -273,7 +281,8 @@ export class Pool implements ServerOwner, ConnectorOwner<ServerConnection>, Dedi
 
   onServerMoved(server: ServerConnection, to: ServerState): void {
     this.servers.move(server, to);
-    if (to === 'closing' && this.#introducing.delete(server) && this.#stopped === null) {
+    const isOurs = server.closeReason !== null && OUR_DOING.has(server.closeReason);
+    if (to === 'closing' && this.#introducing.delete(server) && this.#stopped === null && !isOurs) {
       this.#fail({ kind: 'unreachable', reason: 'connection lost during connect_query' });
     }
     // It may have been on trial for somebody who can have another one.
@@ -317,6 +326,7 @@ export class Pool implements ServerOwner, ConnectorOwner<ServerConnection>, Dedi
   }
 
   missing(coming: number): number {
+    if (this.#isPaused) return -coming;
     const { waiting, servers } = this;
     let wanted = waiting.size - this.#idle.promptChecks - this.#introducing.size - servers.count('resetting');
     if (this.loginWaiting.size > 0 && !this.#knowsServer) wanted = Math.max(wanted, 1);
@@ -325,7 +335,7 @@ export class Pool implements ServerOwner, ConnectorOwner<ServerConnection>, Dedi
 
   isBelowMinimum(coming: number): boolean {
     const isUsed = this.clients > 0 || this.database.user !== null;
-    return isUsed && this.servers.alive + coming < this.settings.minPoolSize;
+    return isUsed && !this.#isPaused && this.servers.alive + coming < this.settings.minPoolSize;
   }
 
   room(): number {
@@ -342,9 +352,10 @@ export class Pool implements ServerOwner, ConnectorOwner<ServerConnection>, Dedi
     address: SocketAddress,
     hostName: string,
     lease: Lease,
-    protocolMinor: number,
+    approach: ServerApproach,
     startup = NO_PARAMETERS,
-  ): ServerConnection {
+  ): ServerConnection | null {
+    if (this.#isPaused) return null;
     const { environment, keys, credentials, unguessable, statements } = this.#options;
     const known = credentials(this.#config);
     const server = new ServerConnection({
@@ -356,7 +367,7 @@ export class Pool implements ServerOwner, ConnectorOwner<ServerConnection>, Dedi
       keys,
       lease,
       owner: this,
-      protocolMinor,
+      ...approach,
       parameterTable: this.parameterTable,
       maxMessageBytes: this.globals.maxPacketSizeBytes,
       unguessable,
@@ -374,6 +385,62 @@ export class Pool implements ServerOwner, ConnectorOwner<ServerConnection>, Dedi
 
   get slotsComing(): number {
     return this.servers.in('closing').size + this.#uncertainSlots.size;
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  // For the console
+
+  /** Hands out no server until `resume`: idle ones are closed now, the others as they come back. */
+  pause(): void {
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.#interrupt('paused');
+    for (const server of this.servers.idle) server.close('paused');
+    this.#connector.shrink();
+    this.dedicated.shrink();
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#grow();
+  }
+
+  /** Every server is replaced: idle ones and those on their way now, the others as they come back. */
+  reconnect(): void {
+    this.#replaceServers(this.#config.gate);
+    this.#grow();
+  }
+
+  /** Servers of which a pause waits to be rid. */
+  get pausing(): number {
+    return this.servers.total - this.servers.count('closing');
+  }
+
+  /** Servers that are to be closed and are still there. */
+  get outdated(): number {
+    let count = 0;
+    for (const { closeWhenFree } of this.servers) if (closeWhenFree !== null) count++;
+    return count;
+  }
+
+  /** Everybody is disconnected but the clients that are logged in, which are their session's to end. */
+  kill(report: ErrorReport, reason: ClientCloseReason & ServerCloseReason): void {
+    this.#interrupt(reason);
+    this.#refuseAll(report, reason);
+    this.closeServers(reason);
+  }
+
+  /** Connections that are on their way to PostgreSQL are given up. Whoever still waits starts others by `grow`. */
+  #interrupt(reason: ServerCloseReason): void {
+    for (const server of this.servers.in('connecting')) {
+      if (this.dedicated.owns(server)) this.dedicated.abandon(server);
+      else this.#connector.abandon(server);
+      server.close(reason);
+    }
   }
 
   // Upkeep, by the janitor
@@ -498,6 +565,10 @@ export class Pool implements ServerOwner, ConnectorOwner<ServerConnection>, Dedi
       server.close(server.closeWhenFree);
       return;
     }
+    if (this.#isPaused) {
+      server.close('paused');
+      return;
+    }
     if (this.#isOversized) {
       this.#isOversized = this.#excess > 0;
       if (this.#isOversized) {
@@ -520,6 +591,7 @@ export class Pool implements ServerOwner, ConnectorOwner<ServerConnection>, Dedi
 
   /** Gives idle servers to those who have waited longest. */
   #serve(): void {
+    if (this.#isPaused) return;
     const nowMs = this.#options.environment.now();
     for (let waiter = this.waiting.first; waiter !== null; waiter = this.waiting.first) {
       const server = this.#idle.next();

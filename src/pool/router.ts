@@ -6,6 +6,7 @@ import type { ClientCloseReason } from '../base/close-reason.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import { resolvePoolSettings } from '../config/pool-settings.ts';
+import { DatabaseStates } from './database-states.ts';
 import { LoginGate } from './login-gate.ts';
 import { Pool, type PoolEnd, type PoolOptions } from './pool.ts';
 import type { PoolConfig } from './pool-config.ts';
@@ -13,7 +14,10 @@ import { PoolTotals } from './pool-totals.ts';
 import type { SecretDirectory } from './secret-directory.ts';
 
 export interface RouterOptions
-  extends Pick<PoolOptions, 'environment' | 'log' | 'budget' | 'keys' | 'resolver' | 'unguessable' | 'statements'> {
+  extends Pick<
+    PoolOptions,
+    'environment' | 'log' | 'budget' | 'keys' | 'resolver' | 'unguessable' | 'statements' | 'security'
+  > {
   /** To begin with. */
   readonly config: Config;
   readonly secrets: Pick<SecretDirectory, 'forServer'>;
@@ -31,6 +35,7 @@ export class Router {
   readonly #gates = new Map<string, LoginGate>();
   /** What the pools that were dropped had done. */
   readonly dropped = new PoolTotals();
+  readonly states = new DatabaseStates();
   #stopped: PoolEnd | null = null;
 
   constructor(options: RouterOptions) {
@@ -98,6 +103,7 @@ export class Router {
     if (known !== undefined) return known;
     const pool = this.#create(database, databaseName, userName);
     this.#pools.set(key, pool);
+    if (this.states.isStopped(databaseName)) pool.pause();
     if (this.#stopped !== null) pool.stop(this.#stopped, 'shutdown');
     return pool;
   }

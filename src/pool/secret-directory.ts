@@ -16,6 +16,7 @@ export interface LocalUsers {
   /** The kind that most of them have. */
   readonly usualKind: Secret['kind'];
   readonly size: number;
+  userNames(): Iterable<string>;
 }
 
 export interface SecretDirectoryOptions extends Omit<AuthQueriesOptions, 'secretOf' | 'onSecret'> {
@@ -54,9 +55,14 @@ export class SecretDirectory {
     });
   }
 
-  /** Users whose secrets are configured here. */
+  /** How many users have secrets that are configured here. */
   get userCount(): number {
     return this.#users.size + this.#configured.names.filter((name) => this.#users.lookup(name) === null).length;
+  }
+
+  /** Their names, those of auth_file first. */
+  get userNames(): readonly string[] {
+    return [...new Set([...this.#users.userNames(), ...this.#configured.names])];
   }
 
   /** What clients of this database are held against. */

@@ -11,6 +11,7 @@ import type { Config, DatabaseConfig } from '../config/config.ts';
 import type { LoadBalanceHosts, PoolMode } from '../config/settings.ts';
 import { SERVER_STATES, type ServerState } from '../server/server-state.ts';
 import { type TrafficCounter, TrafficCounters } from '../server/traffic-counters.ts';
+import type { DatabaseStates } from './database-states.ts';
 import type { Pool } from './pool.ts';
 import type { PoolTotals } from './pool-totals.ts';
 
@@ -220,10 +221,11 @@ export interface PoolSources {
   readonly budget: { inUse(scopeKey: string): number };
   readonly config: Config;
   readonly nowMs: number;
+  readonly states: DatabaseStates;
 }
 
 /** Takes time in proportion to pools, their servers, and databases; never to clients. */
-export function snapshotPools({ pools, dropped, budget, config, nowMs }: PoolSources): PoolsSnapshot {
+export function snapshotPools({ pools, dropped, budget, config, nowMs, states }: PoolSources): PoolsSnapshot {
   const rows: PoolSnapshot[] = [];
   const totals = dropped.copy();
   const byDatabase = new Map<string, Pool[]>([...config.databases.keys()].map((name) => [name, []]));
@@ -250,6 +252,8 @@ export function snapshotPools({ pools, dropped, budget, config, nowMs }: PoolSou
     databases.push({
       ...describeDatabase(name, entry, config),
       connections: pool === undefined ? 0 : inUse(pool, 'database', budget),
+      isPaused: states.isStopped(name),
+      isDisabled: states.isDisabled(name),
       clientConnections: siblings.reduce((sum, { clients }) => sum + clients, 0),
       traffic: snapshotTraffic(totals.traffic.get(name) ?? new TrafficCounters()),
     });
@@ -345,9 +349,6 @@ function describeDatabase(name: string, entry: DatabaseConfig, { settings }: Con
     loadBalanceHosts: entry.loadBalanceHosts,
     maxConnections: entry.maxDbConnections ?? settings.maxDbConnections,
     maxClientConnections: entry.maxDbClientConnections ?? settings.maxDbClientConnections,
-    // Nothing pauses or disables a database yet.
-    isPaused: false,
-    isDisabled: false,
   };
 }
 

@@ -6,6 +6,10 @@
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import type { Environment, SocketAddress } from '../base/environment.ts';
 import type { TransportSecurity } from '../base/transport-security.ts';
+import { isUnixFolder } from '../base/unix-path.ts';
+import { ServerNegotiation } from '../net/server-negotiation.ts';
+import type { TlsPlan } from '../net/server-security.ts';
+import { TlsError } from '../net/tls-error.ts';
 import { Wire, type WireReader } from '../net/wire.ts';
 import * as client from '../protocol/client-messages.ts';
 import { parseDataRow } from '../protocol/data-row.ts';
@@ -19,11 +23,15 @@ import { type LoginListener, type ServerCredentials, ServerLogin } from './serve
 export interface AuthConnectionOptions {
   readonly environment: Environment;
   readonly address: SocketAddress;
+  /** The host, as configured, that the address belongs to. */
+  readonly hostName: string;
   readonly credentials: ServerCredentials;
   readonly keys: DerivedKeys;
   readonly lease: Lease;
   readonly owner: AuthConnectionOwner;
   readonly protocolMinor: number;
+  /** Null: it is not to be secured. */
+  readonly tls: TlsPlan | null;
   /** How long PostgreSQL may work on one question; 0 is no limit. */
   readonly statementTimeoutMs: number;
 }
@@ -59,6 +67,7 @@ const SIGNPOSTS: ReadonlySet<number> = new Set([type.PARSE_COMPLETE, type.BIND_C
 
 export class AuthConnection implements WireReader, LoginListener, MessageHandler {
   readonly address: SocketAddress;
+  readonly hostName: string;
   readonly lease: Lease;
   stateSinceMs: number;
   readonly #options: AuthConnectionOptions;
@@ -79,11 +88,13 @@ export class AuthConnection implements WireReader, LoginListener, MessageHandler
   constructor(options: AuthConnectionOptions) {
     this.#options = options;
     this.address = options.address;
+    this.hostName = options.hostName;
     this.lease = options.lease;
     this.stateSinceMs = options.environment.now();
     this.#login = new ServerLogin(options.credentials, options.environment, options.keys, this);
     this.#framer = new MessageFramer(this, MAX_MESSAGE_BYTES);
     this.#wire = new Wire(this, (handler) => options.environment.dial(options.address, handler));
+    if (options.tls !== null) ServerNegotiation.begin(this.#wire, options.tls);
   }
 
   get state(): AuthConnectionState {
@@ -116,6 +127,10 @@ export class AuthConnection implements WireReader, LoginListener, MessageHandler
 
   get security(): TransportSecurity | null {
     return this.#wire.security;
+  }
+
+  get isPrivate(): boolean {
+    return this.#wire.security !== null || isUnixFolder(this.address.host);
   }
 
   sendLogin(bytes: Buffer): void {
@@ -164,7 +179,8 @@ export class AuthConnection implements WireReader, LoginListener, MessageHandler
   onClosed(error: Error | null): void {
     const code = error === null || !('code' in error) ? null : error.code;
     const confirmed = this.#peerGone || !this.#reached || code === 'ECONNRESET' || code === 'EPIPE';
-    this.#lose(error?.message ?? 'connection closed');
+    const kind = error instanceof TlsError && !error.isViolation ? 'not-secured' : 'unreachable';
+    this.#lose(error?.message ?? 'connection closed', kind);
     this.#become('closed');
     this.#options.owner.onAuthClosed(this, confirmed);
   }
@@ -237,11 +253,11 @@ export class AuthConnection implements WireReader, LoginListener, MessageHandler
     else this.#options.owner.onAuthAnswer(this, answer);
   }
 
-  #lose(reason: string): void {
+  #lose(reason: string, kind: 'unreachable' | 'not-secured' = 'unreachable'): void {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     const before = this.#state;
     this.#leave();
-    this.#tellLoss(before, { kind: 'unreachable', reason });
+    this.#tellLoss(before, { kind, reason });
   }
 
   #leave(): void {
@@ -251,7 +267,7 @@ export class AuthConnection implements WireReader, LoginListener, MessageHandler
     this.#become('closing');
   }
 
-  #tellLoss(before: AuthConnectionState, failure: { readonly kind: 'unreachable'; readonly reason: string }): void {
+  #tellLoss(before: AuthConnectionState, failure: ServerFailure & { readonly reason: string }): void {
     const { owner } = this.#options;
     if (before === 'connecting' || before === 'preparing') owner.onAuthFailed(this, failure);
     else if (before === 'asking') owner.onAuthAnswer(this, { lost: failure.reason });

@@ -6,16 +6,16 @@ export type ServerAuthMethod = 'none' | 'password' | 'md5' | 'scram-sha-256';
 
 /**
  * Why we do not log in by `method`; null if we do. `rules` are methods of which one is required, or, each behind a `!`, that
- * are refused; none of them is no rule. A password is sent in clear text without TLS (`isSecured`) only where a rule
- * names it: whoever listens, or answers in the server's place, would have it.
+ * are refused; none of them is no rule. A password is sent in clear text only where nobody on the way can read it
+ * (`isPrivate`: over TLS, or a Unix socket), or where a rule names it.
  */
-export function methodProblem(rules: readonly string[], method: ServerAuthMethod, isSecured: boolean): string | null {
+export function methodProblem(rules: readonly string[], method: ServerAuthMethod, isPrivate: boolean): string | null {
   const isNamed = rules.includes(method);
   const isRequired = rules.some((rule) => !rule.startsWith('!'));
   if (isRequired ? !isNamed : rules.includes(`!${method}`)) {
     return `server asks for ${WORDS[method]}, which server_require_auth does not allow`;
   }
-  if (method === 'password' && !isSecured && !isNamed) {
+  if (method === 'password' && !isPrivate && !isNamed) {
     return 'server asks for the password in clear text on a connection without TLS: name "password" in server_require_auth to allow it';
   }
   return null;

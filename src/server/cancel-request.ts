@@ -3,8 +3,19 @@
  * then waiting for the server to close, for only then is it certain that the signal hits nobody who comes later.
  */
 import type { Environment, SocketAddress } from '../base/environment.ts';
+import { ServerNegotiation } from '../net/server-negotiation.ts';
+import type { TlsPlan } from '../net/server-security.ts';
 import { Wire, type WireReader } from '../net/wire.ts';
 import { cancelRequest } from '../protocol/client-messages.ts';
+
+/** Where the query went. */
+export interface CancelTarget {
+  readonly address: SocketAddress;
+  /** Process id and secret. */
+  readonly key: Buffer;
+  /** How the connection is secured; null if it is not. */
+  readonly tls: TlsPlan | null;
+}
 
 export interface CancelListener {
   /** Whether there is still something to cancel. Asked when the connection stands: not sent is best. */
@@ -30,11 +41,12 @@ export class CancelRequest implements WireReader {
   readonly #wire: Wire;
   #end: CancelEnd = 'unsent';
 
-  constructor(environment: Environment, address: SocketAddress, key: Buffer, listener: CancelListener) {
+  constructor(environment: Environment, target: CancelTarget, listener: CancelListener) {
     this.startedMs = environment.now();
     this.#listener = listener;
-    this.#key = key;
-    this.#wire = new Wire(this, (handler) => environment.dial(address, handler));
+    this.#key = target.key;
+    this.#wire = new Wire(this, (handler) => environment.dial(target.address, handler));
+    if (target.tls !== null) ServerNegotiation.begin(this.#wire, target.tls);
   }
 
   /** It took too long. */

@@ -131,7 +131,9 @@ function isRepeatable(batch: Buffer): boolean {
 
 /** Whether the Bind that `batch` begins with asks for one format for all columns: the number of columns may be another one. */
 function fitsAnyResult(batch: Buffer): boolean {
+  if (batch.length < HEADER_BYTES) return false;
   const end = 1 + batch.readUInt32BE(1);
+  if (end > batch.length) return false;
   let at = batch.indexOf(0, batch.indexOf(0, HEADER_BYTES) + 1) + 1;
   if (at + 2 > end) return false;
   at += 2 + 2 * batch.readUInt16BE(at);

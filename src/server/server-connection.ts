@@ -9,6 +9,10 @@ import type { Environment, SocketAddress } from '../base/environment.ts';
 import type { LinkedList, Listed } from '../base/linked-list.ts';
 import { WRITE_GONE, WRITE_LENT } from '../base/transport.ts';
 import type { TransportSecurity } from '../base/transport-security.ts';
+import { isUnixFolder } from '../base/unix-path.ts';
+import { ServerNegotiation } from '../net/server-negotiation.ts';
+import type { TlsPlan } from '../net/server-security.ts';
+import { TlsError } from '../net/tls-error.ts';
 import { Wire, type WireReader } from '../net/wire.ts';
 import * as client from '../protocol/client-messages.ts';
 import type { ErrorFields } from '../protocol/error-fields.ts';
@@ -43,6 +47,8 @@ export interface ServerConnectionOptions {
   readonly owner: ServerOwner;
   /** The version of protocol 3 to ask for. */
   readonly protocolMinor: number;
+  /** Null: it is not to be secured. */
+  readonly tls: TlsPlan | null;
   /** Of the pool. */
   readonly parameterTable: ParameterTable;
   readonly maxMessageBytes: number;
@@ -125,6 +131,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.#login = new ServerLogin(options.credentials, options.environment, options.keys, this);
     this.#framer = new MessageFramer(this.#replies, options.maxMessageBytes, type.DATA_ROW);
     this.wire = new Wire(this, (handler) => options.environment.dial(options.address, handler));
+    if (options.tls !== null) ServerNegotiation.begin(this.wire, options.tls);
     this.requests = new ServerRequests(this, this.#replies, options.unguessable);
   }
 
@@ -144,8 +151,18 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     return this.wire.security;
   }
 
+  get isPrivate(): boolean {
+    return this.wire.security !== null || isUnixFolder(this.address.host);
+  }
+
   get isLoggingIn(): boolean {
     return this.#login !== null;
+  }
+
+  /** How a cancel for it is to be secured: never less than it is itself (CVE-2020-25694). */
+  get cancelTls(): TlsPlan | null {
+    const { tls } = this.#options;
+    return tls === null || this.wire.security === null ? null : { ...tls, isRequired: true };
   }
 
   /** The client has been sent part of a message of this server's. */
@@ -300,13 +317,13 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.wire.destroy();
   }
 
-  /** The peer has ended the connection, or the network has. */
-  #lose(reason: ServerCloseReason, words: string): void {
+  /** The peer has ended the connection, or the network has; `kind` if it was on its way. */
+  #lose(reason: ServerCloseReason, words: string, kind: 'unreachable' | 'not-secured' = 'unreachable'): void {
     const connecting = this.#isComing;
     const midMessage = this.#framer.midForward;
     const holder = this.#leave(connecting ? 'connect_failed' : reason);
     this.wire.destroy();
-    this.#tellLoss(holder, connecting, { kind: 'unreachable', reason: words }, midMessage);
+    this.#tellLoss(holder, connecting, { kind, reason: words }, midMessage);
   }
 
   /** The owner has not heard yet how its login went. It may have ended, and the session with it, in one chunk. */
@@ -414,7 +431,10 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     const code = error === null || !('code' in error) ? null : error.code;
     // A reset comes from a peer that has closed; other errors are the network's and say nothing about the backend.
     const confirmed = this.#peerGone || !this.#reached || code === 'ECONNRESET' || code === 'EPIPE';
-    if (this.#state !== 'closing') this.#lose('eof', error?.message ?? 'connection closed');
+    if (this.#state !== 'closing') {
+      const kind = error instanceof TlsError && !error.isViolation ? 'not-secured' : 'unreachable';
+      this.#lose('eof', error?.message ?? 'connection closed', kind);
+    }
     this.become('closed');
     this.#options.owner.onServerClosed(this, confirmed);
   }

@@ -69,7 +69,9 @@ export interface ServerHolder {
 export type ServerFailure =
   | LoginFailure
   /** Refused, unreachable, reset, timed out: the system's words. */
-  | { readonly kind: 'unreachable'; readonly reason: string };
+  | { readonly kind: 'unreachable'; readonly reason: string }
+  /** It could not be secured: in our words, for the server has not proven who it is. */
+  | { readonly kind: 'not-secured'; readonly reason: string };
 
 /** The pool. */
 export interface ServerOwner {

@@ -52,6 +52,8 @@ export type LoginFailure =
 export interface LoginListener {
   /** Of the connection, at the time of asking. */
   readonly security: TransportSecurity | null;
+  /** Nobody on the way can read it: it is secured, or leaves the machine at no time. */
+  readonly isPrivate: boolean;
   sendLogin(bytes: Buffer): void;
   onLoginDone(result: LoginResult): void;
   onLoginFailed(failure: LoginFailure): void;
@@ -212,7 +214,7 @@ export class ServerLogin {
   }
 
   #isForbidden(method: ServerAuthMethod): boolean {
-    const problem = methodProblem(this.#credentials.requireAuth, method, this.#listener.security !== null);
+    const problem = methodProblem(this.#credentials.requireAuth, method, this.#listener.isPrivate);
     if (problem !== null) this.#impossible(problem);
     return problem !== null;
   }

@@ -91,6 +91,7 @@ function logIn(socket: TLSSocket, channelBinding: ChannelBindingMode): Promise<s
       new DerivedKeys(environment),
       {
         security: securityOf(socket.getPeerCertificate().raw),
+        isPrivate: true,
         sendLogin: (bytes) => socket.write(bytes),
         onLoginDone: () => resolve('in'),
         onLoginFailed: (failure) => resolve(failure.kind === 'refused' ? failure.fields.message : failure.reason),

@@ -4,10 +4,11 @@
  */
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { makeCertificate, writeFiles } from '../support/certificates.ts';
 import * as bytes from '../support/corpus/client-bytes.ts';
 import { corpusSchema } from '../support/corpus/conversation.ts';
-import { outcome, TcpClient } from '../support/corpus/tcp-client.ts';
-import { type PoolerFixture, pooler } from '../support/pooler-fixture.ts';
+import { outcome } from '../support/corpus/tcp-client.ts';
+import { type PoolerFixture, type PoolerOptions, pooler } from '../support/pooler-fixture.ts';
 import { sharedCluster } from '../support/shared-cluster.ts';
 
 const COPY = bytes.query('copy copied from stdin');
@@ -43,14 +44,24 @@ describe.each(Object.entries(unfinished))('%s', (name, messages) => {
   it.each(cuts)('leaves nothing when it is cut at any byte (%s)', (how) => leavesNothing(messages, how, true));
   if (name === 'a transaction') {
     it('leaves nothing when it is cut at any byte (stream I/O)', () => leavesNothing(messages, 'fin', false));
+    it.each(['fin', 'rst'] as const)('leaves nothing when it is cut at many bytes (%s, with TLS)', (how) =>
+      leavesNothing(messages, how, true, withTls()),
+    );
   }
 });
 
-async function leavesNothing(messages: readonly Buffer[], how: Cut, directIo: boolean): Promise<void> {
-  const pool = await corpusPool(directIo);
+async function leavesNothing(
+  messages: readonly Buffer[],
+  how: Cut,
+  directIo: boolean,
+  settings: Partial<PoolerOptions> = {},
+): Promise<void> {
+  const pool = await corpusPool(directIo, settings);
   const conversation = Buffer.concat([login(pool), ...messages]);
   const pids = new Set<string>();
-  for (let length = 0; length <= conversation.length; length++) {
+  // A handshake takes its time.
+  const step = settings.rawTls === true ? 5 : 1;
+  for (let length = 0; length <= conversation.length; length += step) {
     await cutAfter(pool, conversation.subarray(0, length), how);
     pids.add(await answersRightly(pool));
   }
@@ -119,13 +130,21 @@ it('answers what was asked before a Terminate, though the client sends no more',
   expect(outcome(await client.rest()).rows).toEqual([['', 'one'], ['two']]);
 });
 
-async function corpusPool(directIo: boolean): Promise<PoolerFixture> {
+/** Clients come with TLS. */
+function withTls(): Partial<PoolerOptions> {
+  const certificate = makeCertificate();
+  const { key, cert } = writeFiles({ key: certificate.key, cert: certificate.cert });
+  return { rawTls: true, client_tls_sslmode: 'require', client_tls_key_file: key, client_tls_cert_file: cert };
+}
+
+async function corpusPool(directIo: boolean, settings: Partial<PoolerOptions> = {}): Promise<PoolerFixture> {
   const pool = await pooler({
     cluster: sharedCluster(18),
     pool_mode: 'transaction',
     pool_size: 1,
     directIo,
     expectedCloses: ['abandoned'],
+    ...settings,
   });
   await pool.cluster.query(corpusSchema, [], pool.database);
   return pool;
@@ -136,7 +155,7 @@ function login(pool: PoolerFixture): Buffer {
 }
 
 async function cutAfter(pool: PoolerFixture, conversation: Buffer, how: Cut): Promise<void> {
-  const client = await TcpClient.connect(pool);
+  const client = await pool.connection();
   await client.sendAll(conversation);
   if (how === 'fin') {
     client.finish();

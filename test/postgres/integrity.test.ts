@@ -4,17 +4,19 @@
  */
 import { createHash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as bytes from '../support/corpus/client-bytes.ts';
 import { rowValues } from '../support/corpus/server-message.ts';
-import { outcome, TcpClient } from '../support/corpus/tcp-client.ts';
+import { outcome, type TcpClient } from '../support/corpus/tcp-client.ts';
 import { pooler } from '../support/pooler-fixture.ts';
 import { sharedCluster } from '../support/shared-cluster.ts';
+import { startTlsCluster, type TlsCluster } from '../support/tls-cluster.ts';
 import { chance } from './chaos.ts';
 
-const cluster = sharedCluster(18);
 const CLIENTS = 10;
 const ROUNDS = 6;
+/** Everything is encrypted and decrypted four times in this one process. */
+const ROUNDS_WITH_TLS = 3;
 
 /** Row `i` of a result that begins with `seed`: its length and its letter depend on both. */
 const lengthOf = (seed: number, i: number): number => (seed * 7919 + i * 104_729) % 9000;
@@ -50,22 +52,32 @@ function expectRows(client: TcpClient, seed: number, rows: number): void {
   expect(outcome(messages)).toMatchObject({ sqlstate: null, status: 'I', tags: [`SELECT ${rows}`] });
 }
 
+let tls: TlsCluster;
+beforeAll(async () => {
+  tls = await startTlsCluster({ version: 18 });
+});
+afterAll(() => tls.close());
+
 describe.each([
-  ['direct', true],
-  ['stream', false],
-])('with %s I/O', (_name, directIo) => {
+  ['direct I/O', () => ({ cluster: sharedCluster(18) })],
+  ['stream I/O', () => ({ cluster: sharedCluster(18), directIo: false })],
+  ['TLS on both sides', () => ({ cluster: tls.cluster, rawTls: true, ...tls.settings })],
+  [
+    'TLS on both sides, over stream I/O',
+    () => ({ cluster: tls.cluster, rawTls: true, ...tls.settings, directIo: false }),
+  ],
+] as const)('with %s', (name, options) => {
   it.each([1, 3])('gives slow readers every byte of theirs, from %i servers', async (poolSize) => {
     const pool = await pooler({
-      cluster,
+      ...options(),
       pool_mode: 'transaction',
       pool_size: poolSize,
-      directIo,
       expectedCloses: ['recovery_timeout'],
     });
     const random = chance(20_261_131 + poolSize);
     const work = async (index: number): Promise<void> => {
-      let client = await TcpClient.login(pool, { user: 'dave', database: pool.database });
-      for (let round = 0; round < ROUNDS; round++) {
+      let client = await pool.raw();
+      for (let round = 0; round < (name.startsWith('TLS') ? ROUNDS_WITH_TLS : ROUNDS); round++) {
         const seed = index * 1000 + round;
         const rows = 20 + Math.floor(random() ** 2 * 3000);
         const sql = bytes.query(resultOf(seed, rows));
@@ -75,7 +87,7 @@ describe.each([
           // Goes in the middle of it.
           await client.received(client.bytesReceived + 50_000);
           await client.drop(random() < 0.5 ? 'fin' : 'rst');
-          client = await TcpClient.login(pool, { user: 'dave', database: pool.database });
+          client = await pool.raw();
           continue;
         }
         await readHaltingly(client, 1, random);
@@ -88,8 +100,8 @@ describe.each([
   });
 
   it('stores every byte that is copied in, by many at a time', async () => {
-    const pool = await pooler({ cluster, pool_mode: 'transaction', pool_size: 2, directIo });
-    await cluster.query(
+    const pool = await pooler({ ...options(), pool_mode: 'transaction', pool_size: 2 });
+    await pool.cluster.query(
       'create table t (client int, line int, text text); grant all on t to public',
       [],
       pool.database,
@@ -97,7 +109,7 @@ describe.each([
     const random = chance(20_261_132);
     const lines = 3000;
     const work = async (index: number): Promise<string> => {
-      const client = await TcpClient.login(pool, { user: 'dave', database: pool.database });
+      const client = await pool.raw();
       const data = Array.from({ length: lines }, (_, i) => `${index}\t${i}\t${textOf(index, i)}\n`).join('');
       client.send(bytes.query('copy t from stdin'));
       for (let at = 0; at < data.length; ) {
@@ -112,7 +124,7 @@ describe.each([
       return createHash('md5').update(texts).digest('hex');
     };
     const sums = await Promise.all(Array.from({ length: 6 }, (_, index) => work(index)));
-    const stored = await cluster.query<{ sum: string }>(
+    const stored = await pool.cluster.query<{ sum: string }>(
       "select md5(string_agg(text, '' order by line)) as sum from t group by client order by client",
       [],
       pool.database,
@@ -122,7 +134,7 @@ describe.each([
   });
 
   it('gives a result back as it was sent, whatever its pipeline', async () => {
-    const pool = await pooler({ cluster, pool_mode: 'transaction', pool_size: 1, directIo });
+    const pool = await pooler({ ...options(), pool_mode: 'transaction', pool_size: 1 });
     const random = chance(20_261_133);
     const clients = await Promise.all(Array.from({ length: 4 }, () => pool.raw()));
     await Promise.all(

@@ -22,7 +22,7 @@ const checkout = resolve(import.meta.dirname, '../..');
 let build: Promise<string> | null = null;
 
 /** Compiles `src` for this process alone, so that neither an old build nor another test is in the way. */
-function buildProgram(): Promise<string> {
+export function buildProgram(): Promise<string> {
   build ??= compile();
   return build;
 }
@@ -54,14 +54,28 @@ export interface RunningProgram {
   readonly stderr: () => string;
 }
 
+export interface ProgramSetup {
+  readonly variables?: Readonly<Record<string, string>>;
+  /** A descriptor that it is to listen on, as from systemd; then it waits for a line on its standard input first. */
+  readonly socket?: number | null;
+}
+
 /** Starts `main.js` with `argv`, killed with the test if it still runs then. */
-export async function runProgram(argv: readonly string[], descriptorLimit = 0): Promise<RunningProgram> {
+export async function runProgram(
+  argv: readonly string[],
+  descriptorLimit = 0,
+  { variables = {}, socket = null }: ProgramSetup = {},
+): Promise<RunningProgram> {
   const command = [process.execPath, await buildProgram(), ...argv];
+  const activated = ['sh', '-c', 'read go && LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"', 'sh', ...command];
   const limited = ['sh', '-c', `ulimit -n ${descriptorLimit} && exec "$@"`, 'sh', ...command];
-  const [program = '', ...rest] = descriptorLimit > 0 ? limited : command;
-  const child = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const [program = '', ...rest] = descriptorLimit > 0 ? limited : socket === null ? command : activated;
+  const child = spawn(program, rest, {
+    stdio: socket === null ? ['ignore', 'pipe', 'pipe'] : ['pipe', 'pipe', 'pipe', socket],
+    env: { ...inherited(), ...variables },
+  });
   let stderr = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
   });
   const ended = new Promise<Ended>((done) => {
@@ -74,15 +88,25 @@ export async function runProgram(argv: readonly string[], descriptorLimit = 0): 
   return { process: child, ended, stderr: () => stderr };
 }
 
+/** The tests' own variables look like settings. */
+function inherited(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TSBOUNCER_')));
+}
+
 /** Starts the program with a file of `options` and waits until it listens. */
-export async function poolerProcess(options: PoolerOptions, descriptorLimit = 0): Promise<PoolerProcess> {
+export async function poolerProcess(
+  options: PoolerOptions,
+  descriptorLimit = 0,
+  setup: ProgramSetup = {},
+): Promise<PoolerProcess> {
   const database = options.databaseName ?? (await options.cluster.createDatabase());
   const folder = mkdtempSync(join(tmpdir(), 'tsbouncer-process-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const file = join(folder, 'tsbouncer.yaml');
   // JSON is YAML.
   writeFileSync(file, JSON.stringify(configurationOf(options, database)));
-  const program = await runProgram([file], descriptorLimit);
+  const program = await runProgram([file], descriptorLimit, setup);
+  program.process.stdin?.end('go\n');
   const log: string[] = [];
   const address = new Promise<string>((found, failed) => {
     if (program.process.stdout === null) return;
@@ -94,7 +118,7 @@ export async function poolerProcess(options: PoolerOptions, descriptorLimit = 0)
     void program.ended.then(({ code }) => failed(new Error(`the program ended with ${code}: ${program.stderr()}`)));
   });
   const [host = '', port] = (await address).split(':');
-  return new PoolerProcess(program, { host, port: Number(port), database, log });
+  return new PoolerProcess(program, { host, port: Number(port), database, log, file });
 }
 
 interface Where {
@@ -102,6 +126,7 @@ interface Where {
   readonly port: number;
   readonly database: string;
   readonly log: readonly string[];
+  readonly file: string;
 }
 
 export class PoolerProcess {
@@ -110,6 +135,8 @@ export class PoolerProcess {
   readonly database: string;
   /** Lines of its log, as JSON. */
   readonly log: readonly string[];
+  /** Its configuration. */
+  readonly file: string;
   readonly ended: Promise<Ended>;
   readonly #program: RunningProgram;
 
@@ -119,6 +146,7 @@ export class PoolerProcess {
     this.port = where.port;
     this.database = where.database;
     this.log = where.log;
+    this.file = where.file;
     this.ended = program.ended;
   }
 
@@ -133,6 +161,10 @@ export class PoolerProcess {
 
   async raw(): Promise<TcpClient> {
     return TcpClient.login(this, { user: 'dave', database: this.database });
+  }
+
+  get pid(): number {
+    return this.#program.process.pid ?? 0;
   }
 
   signal(name: NodeJS.Signals): void {

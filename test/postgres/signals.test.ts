@@ -1,6 +1,6 @@
 /** The program's signals and exit codes, as PgBouncer has them. */
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,8 +14,9 @@ import { type PoolerProcess, poolerProcess, runProgram } from './pooler-process.
 const cluster = sharedCluster(18);
 const GONE = { code: 0, signal: null };
 
-function start(pool_size = 1): Promise<PoolerProcess> {
-  return poolerProcess({ cluster, pool_mode: 'transaction', pool_size });
+/** With PgBouncer's way of shutting down. */
+function start(pool_size = 1, settings: object = { shutdown_timeout: 0 }): Promise<PoolerProcess> {
+  return poolerProcess({ cluster, pool_mode: 'transaction', pool_size, ...settings });
 }
 
 /** Resolves when nobody is let in any more. */
@@ -24,6 +25,14 @@ async function refused(address: TcpAddress): Promise<void> {
     const probe = await TcpClient.connect(address).catch(() => null);
     if (probe === null) return;
     await probe.drop();
+  }
+}
+
+/** Resolves when PostgreSQL runs a statement with `word` in it. */
+async function runs({ database }: PoolerProcess, word: string): Promise<void> {
+  for (;;) {
+    const activity = await cluster.activity(database);
+    if (activity.some(({ state, query }) => state === 'active' && query.includes(word))) return;
   }
 }
 
@@ -117,13 +126,109 @@ it('ends at once when nobody is there, for each of the signals', async () => {
   }
 });
 
-it('goes on after signals that PgBouncer knows and it does not yet, and says so', async () => {
+it('pauses at SIGUSR1, and goes on at SIGUSR2', async () => {
   const pool = await start();
   const client = await pool.raw();
-  for (const signal of ['SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const) {
+  await client.query('select 1');
+  pool.signal('SIGUSR1');
+  while ((await cluster.connectionCount(pool.database)) > 0);
+  const answer = client.query('select 2');
+  pool.signal('SIGUSR2');
+  await answer;
+  expect(await cluster.connectionCount(pool.database)).toBe(1);
+  expect(pool.stderr).toBe('');
+  await client.leave();
+});
+
+it('drains after SIGTERM where shutdown_timeout is set: idle clients are told, others after their transaction', async () => {
+  const pool = await start(2, {});
+  const [active, idle] = [await pool.raw(), await pool.raw()];
+  await cluster.query('create table t (a int); grant all on t to public', [], pool.database);
+  await active.query('begin; insert into t values (1)');
+  pool.signal('SIGTERM');
+  expect(await lastError(idle)).toMatchObject({ S: 'FATAL', C: '57P01' });
+  await refused(pool);
+  active.send(bytes.query('commit'));
+  expect(outcome(await active.take('Z')).tags).toEqual(['COMMIT']);
+  expect(await lastError(active)).toMatchObject({ C: '57P01' });
+  expect(await pool.ended).toEqual(GONE);
+  expect(await cluster.query('select * from t', [], pool.database)).toEqual([{ a: 1 }]);
+  expect(await cluster.connectionCount(pool.database)).toBe(0);
+});
+
+it('cancels at the end of shutdown_timeout what has not ended by itself', async () => {
+  const pool = await start(2, { shutdown_timeout: 0.3 });
+  const [running, open] = [await pool.raw(), await pool.raw()];
+  await open.query('begin');
+  running.send(bytes.query('select pg_sleep(1000)'));
+  await runs(pool, 'pg_sleep');
+  pool.signal('SIGTERM');
+  expect(await lastError(running)).toMatchObject({ C: '57P01' });
+  expect(await lastError(open)).toMatchObject({ C: '57P01' });
+  expect(await pool.ended).toEqual(GONE);
+  while ((await cluster.connectionCount(pool.database)) > 0);
+});
+
+it('lets clients in for shutdown_delay after SIGTERM', async () => {
+  const pool = await start(2, { shutdown_delay: 1000 });
+  pool.signal('SIGTERM');
+  while (!pool.log.some((line) => line.includes('shutting down'))) await (await pool.raw()).leave();
+  const late = await pool.raw();
+  expect((await late.query('select 1')).rows).toEqual([['1']]);
+  pool.signal('SIGTERM');
+  expect(await pool.ended).toEqual(GONE);
+  await late.rest();
+  await late.drop();
+});
+
+it.each(['SIGHUP', 'SIGTERM', 'SIGINT', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2'] as const)(
+  'a query in flight at %s is answered or refused',
+  async (signal) => {
+    const pool = await start(1, {});
+    const client = await pool.raw();
+    client.send(bytes.query("select pg_sleep(0.2), 'token'"));
+    await runs(pool, 'token');
     pool.signal(signal);
-    while (!pool.log.some((line) => line.includes(`${signal} is not supported yet`))) await client.query('select 1');
-  }
+    if (signal === 'SIGQUIT') {
+      // The process ends with its sockets: the client sees the end of the connection.
+      expect(await client.rest()).toEqual([]);
+    } else {
+      expect(outcome(await client.take('Z')).rows).toEqual([['', 'token']]);
+    }
+    await client.drop();
+  },
+);
+
+it('takes a thousand SIGHUPs while clients work, and goes by the file in the end', async () => {
+  const pool = await start(2, {});
+  const config = JSON.parse(readFileSync(pool.file, 'utf8')) as { pgbouncer: Record<string, unknown> };
+  const flooded = { sent: 0 };
+  const work = async (): Promise<void> => {
+    const client = await pool.raw();
+    for (let i = 0; flooded.sent < 1000; i++)
+      expect((await client.query(`select 'token ${i}'`)).rows).toEqual([[`token ${i}`]]);
+    await client.leave();
+  };
+  const flood = async (): Promise<void> => {
+    const client = await pool.raw();
+    for (; flooded.sent < 1000; flooded.sent++) {
+      config.pgbouncer['default_pool_size'] = 1 + (flooded.sent % 7);
+      writeFileSync(pool.file, JSON.stringify(config));
+      pool.signal('SIGHUP');
+      if (flooded.sent % 25 === 0) await client.query('select 1');
+    }
+    await client.leave();
+  };
+  await Promise.all([work(), work(), flood()]);
+  config.pgbouncer['default_pool_size'] = 'wrong';
+  writeFileSync(pool.file, JSON.stringify(config));
+  const client = await pool.raw();
+  const failures = (): number => pool.log.filter((line) => line.includes('reload failed')).length;
+  // A file that is half written may have been refused before.
+  const before = failures();
+  pool.signal('SIGHUP');
+  while (failures() === before) await client.query('select 1');
+  expect(pool.log.findLast((line) => line.includes('reload failed'))).toContain('default_pool_size');
   expect(pool.stderr).toBe('');
   await client.leave();
 });

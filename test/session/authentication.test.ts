@@ -1,6 +1,7 @@
 /** Passwords on both sides of the pooler, with peers that were written independently (faults A10, A11, B2–B4). */
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { memoryServerTls } from '../support/memory-tls.ts';
 import { inPiecesOf } from '../support/memory-transport.ts';
 import type { ScriptedSession } from '../support/scripted-session.ts';
 import type { SessionClient } from '../support/session-client.ts';
@@ -89,8 +90,9 @@ function asking(
   bench: SessionBench,
   question: Buffer,
   check: (session: ScriptedSession, step: number) => Buffer | 'in' | 'no',
+  server = bench.postgres,
 ): void {
-  bench.postgres.onStartup = (session) => {
+  server.onStartup = (session) => {
     let step = 0;
     const original = session.stream.onData;
     session.takeOver().send(question);
@@ -107,6 +109,16 @@ function asking(
       }
     };
   };
+}
+
+/** A server that asks for the password in clear text. */
+function inTheClear(bench: SessionBench, host = '10.0.0.1'): void {
+  asking(
+    bench,
+    s.authentication(3),
+    (session) => (strings(session.received[0]!.body)[0] === 'secret' ? 'in' : 'no'),
+    bench.postgresAt(host),
+  );
 }
 
 async function connect(settings: BenchSettings, setup: BenchSetup, prepare: (bench: SessionBench) => void) {
@@ -152,6 +164,22 @@ describe('servers', () => {
       ),
     );
     expect(answer).toContain('Z(I)');
+  });
+
+  test('that ask for it in the clear do not get it, unless they are on a Unix socket or have TLS', async () => {
+    const plain = await connect({}, withPassword, inTheClear);
+    expect(plain.answer).toBe('E(08006)');
+    expect(plain.bench.server().received).toEqual([]);
+    const secured = await connect({}, { ...withPassword, serverSecurity: memoryServerTls('required') }, (bench) => {
+      bench.postgres.sslAnswer = Buffer.from('S');
+      inTheClear(bench);
+    });
+    expect(secured.answer).toContain('Z(I)');
+    const folder = '/run/postgresql';
+    const onUnix = { databases: { app: { host: folder, user: 'app', password: 'secret' } } };
+    expect((await connect({}, onUnix, (bench) => inTheClear(bench, folder))).answer).toContain('Z(I)');
+    const forbidden = await connect({ server_require_auth: '!password' }, onUnix, (bench) => inTheClear(bench, folder));
+    expect(forbidden.answer).toBe('E(08006)');
   });
 
   test('that ask by MD5 get the digest', async () => {

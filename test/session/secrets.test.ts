@@ -53,6 +53,7 @@ async function outputsOf(bench: SessionBench): Promise<string> {
     version: '',
     config,
     nowMs: environment.now(),
+    states: router.states,
     pools: router.pools,
     dropped: router.dropped,
     budget,

@@ -30,8 +30,12 @@ export interface PoolerOptions {
   readonly through?: { readonly host: string; readonly port: number };
   /** Write to sockets directly; false is the public way through Node's streams. */
   readonly directIo?: boolean;
+  /** The fixture's raw clients come with TLS. */
+  readonly rawTls?: boolean;
   /** Reasons for closing servers (`base/close-reason.ts`) that the test brings about. */
   readonly expectedCloses?: readonly string[];
+  /** Beginnings of lines at error level that the test brings about. */
+  readonly expectedErrors?: readonly string[];
   /** The test breaks PostgreSQL: it cannot be asked about connections that were left. */
   readonly leavesServerDown?: boolean;
   readonly [setting: string]: unknown;
@@ -78,7 +82,8 @@ export function configurationOf(options: PoolerOptions, database: string): objec
     pool_size,
     ...others
   } = options;
-  const { databaseName: _name, directIo: _io, expectedCloses: _closes, leavesServerDown: _down, ...settings } = others;
+  const { databaseName: _name, directIo: _io, rawTls: _tls, ...rest } = others;
+  const { expectedCloses: _closes, expectedErrors: _errors, leavesServerDown: _down, ...settings } = rest;
   const { host, port } = through ?? cluster;
   const otherEntries = Object.entries(databases ?? {}).map(([name, other]) => [
     name,
@@ -173,9 +178,15 @@ export class PoolerFixture {
     return client;
   }
 
+  /** A connection that has said nothing (but what TLS needs); the caller ends it. */
+  connection(): Promise<TcpClient> {
+    return this.#options.rawTls === true ? TcpClient.connectTls(this) : TcpClient.connect(this);
+  }
+
   /** A client that speaks the bare protocol, logged in. */
   async raw(parameters: Readonly<Record<string, string>> = {}): Promise<TcpClient> {
-    const client = await TcpClient.login(this, { user: 'dave', database: this.database, ...parameters });
+    const client = await this.connection();
+    await client.logIn({ user: 'dave', database: this.database, ...parameters });
     this.#clients.add({ end: () => client.leave() });
     return client;
   }
@@ -229,7 +240,9 @@ export class PoolerFixture {
   }
 
   #logProblems(): string[] {
-    const errors = this.log.filter(({ level }) => level === 'error');
+    const { expectedErrors = [] } = this.#options;
+    const isExpected = (message: string): boolean => expectedErrors.some((start) => message.startsWith(start));
+    const errors = this.log.filter(({ level, message }) => level === 'error' && !isExpected(message));
     const expected = new Set([...NO_PROBLEM_CLOSES, ...(this.#options.expectedCloses ?? [])]);
     const closes = this.serverCloses.filter((reason) => !expected.has(reason));
     return [

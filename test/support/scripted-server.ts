@@ -13,6 +13,7 @@ import type { VirtualEnvironment } from './virtual-environment.ts';
 export interface CancelArrival {
   readonly pid: number;
   readonly secret: Buffer;
+  readonly isSecured: boolean;
   /** The signal reaches the backend. */
   deliver(): void;
   /** The postmaster's child closes the connection. */
@@ -38,6 +39,10 @@ export class ScriptedServer {
   cancelling: 'at-once' | 'held' = 'at-once';
   /** What a new session does instead of logging the client in by itself (see `ScriptedSession.login`). */
   onStartup: ((session: ScriptedSession) => void) | null = null;
+  /** What it answers to SSLRequest, and to the first bytes of a handshake. */
+  sslAnswer: Buffer | 'close' | 'nothing' = Buffer.from('N');
+  hello: Buffer | 'close' | 'nothing' = Buffer.from('\x16hello');
+  sslRequests = 0;
   /** The newest version of protocol 3 that it speaks: with 2 it is a PostgreSQL 18, with 0 an older one. */
   newestMinor: 0 | 2 = 2;
   /** The kernel's buffers: what a session has not read, and what the pooler has not. */
@@ -110,12 +115,13 @@ export class ScriptedServer {
     else this.onStartup(session);
   }
 
-  onCancelRequest(stream: MemoryStream, key: Buffer): void {
+  onCancelRequest(stream: MemoryStream, key: Buffer, isSecured: boolean): void {
     const pid = key.readUInt32BE(0);
     const secret = Buffer.from(key.subarray(4));
     const arrival: CancelArrival = {
       pid,
       secret,
+      isSecured,
       deliver: () => this.live.find((session) => session.pid === pid && session.secret.equals(secret))?.cancel(),
       close: () => stream.destroy(),
       get isOpen() {

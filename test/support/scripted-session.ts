@@ -9,6 +9,8 @@ import { MessageReader, server, strings, type WireMessage } from './wire.ts';
 import { traceLine } from './wire-trace.ts';
 
 const CANCEL_REQUEST = 80_877_102;
+const SSL_REQUEST = 80_877_103;
+const TLS_HANDSHAKE = 0x16;
 
 export class ScriptedSession {
   readonly stream: MemoryStream;
@@ -16,6 +18,8 @@ export class ScriptedSession {
   secret = Buffer.alloc(0);
   /** Of its startup packet. */
   startup: ReadonlyMap<string, string> = new Map();
+  /** It has shaken hands (see `memory-tls.ts`). */
+  isSecured = false;
   /** The version of protocol 3 that it asks for. */
   minor = 0;
   /** Every message after the startup packet, also while it is scripted. */
@@ -195,15 +199,27 @@ export class ScriptedSession {
   /** Returns what follows the startup packet. */
   #onStartupBytes(chunk: Buffer): Buffer {
     this.#startupBytes = Buffer.concat([this.#startupBytes, chunk]);
+    if (this.#startupBytes[0] === TLS_HANDSHAKE) {
+      this.#startupBytes = Buffer.alloc(0);
+      this.isSecured = true;
+      this.#answer(this.#server.hello);
+      return Buffer.alloc(0);
+    }
     if (this.#startupBytes.length < 4) return Buffer.alloc(0);
     const length = this.#startupBytes.readUInt32BE(0);
     if (this.#startupBytes.length < length) return Buffer.alloc(0);
     const rest = Buffer.from(this.#startupBytes.subarray(length));
     const body = this.#startupBytes.subarray(4, length);
+    if (body.readUInt32BE(0) === SSL_REQUEST) {
+      this.#server.sslRequests++;
+      this.#startupBytes = Buffer.alloc(0);
+      this.#answer(this.#server.sslAnswer);
+      return Buffer.alloc(0);
+    }
     if (body.readUInt32BE(0) === CANCEL_REQUEST) {
       this.#phase = 'over';
       this.#gone = true;
-      this.#server.onCancelRequest(this.stream, Buffer.from(body.subarray(4)));
+      this.#server.onCancelRequest(this.stream, Buffer.from(body.subarray(4)), this.isSecured);
       return Buffer.alloc(0);
     }
     this.minor = body.readUInt16BE(2);
@@ -212,6 +228,17 @@ export class ScriptedSession {
     this.#phase = 'authentication';
     this.#server.onSessionStarted(this);
     return rest;
+  }
+
+  /** In a negotiation. */
+  #answer(bytes: Buffer | 'close' | 'nothing'): void {
+    if (bytes === 'nothing') return;
+    if (bytes !== 'close') {
+      this.stream.write(bytes);
+      return;
+    }
+    this.#exit();
+    this.#leave();
   }
 
   #reply(bytes: Buffer): void {

@@ -4,27 +4,40 @@
  * must not leave behind, and for closes that the test did not announce.
  */
 import { onTestFinished } from 'vitest';
+import { Consoles } from '../../src/admin/consoles.ts';
 import { DerivedKeys } from '../../src/auth/derived-keys.ts';
 import { loadAuthPolicy } from '../../src/auth/load-auth-policy.ts';
 import { parseSecret } from '../../src/auth/secret.ts';
+import { BoundedLog } from '../../src/base/bounded-log.ts';
 import type { ClientCloseReason, ServerCloseReason } from '../../src/base/close-reason.ts';
 import { errors } from '../../src/base/errors.ts';
 import type { Client } from '../../src/client/client.ts';
 import { ClientLogin, type LoginContext } from '../../src/client/client-login.ts';
 import { ClientRegistry } from '../../src/client/client-registry.ts';
+import { takeSnapshot } from '../../src/client/client-snapshot.ts';
+import { ConnectionIds } from '../../src/client/connection-ids.ts';
+import { type DetailSnapshot, snapshotDetails } from '../../src/client/detail-snapshot.ts';
+import { Suspension } from '../../src/client/suspension.ts';
 import type { Config } from '../../src/config/config.ts';
 import { configFromObject } from '../../src/config/load-config.ts';
+import type { ClientSecurity } from '../../src/net/client-security.ts';
 import { Resolver } from '../../src/net/resolver.ts';
+import type { ServerSecurity } from '../../src/net/server-security.ts';
+import { DatabaseControl } from '../../src/pool/database-control.ts';
 import { Janitor } from '../../src/pool/janitor.ts';
 import type { Pool } from '../../src/pool/pool.ts';
 import { upkeep } from '../../src/pool/pool-upkeep.ts';
 import { ProcessBudget } from '../../src/pool/process-budget.ts';
 import { Router } from '../../src/pool/router.ts';
 import { type LocalUsers, SecretDirectory } from '../../src/pool/secret-directory.ts';
+import type { PoolerSnapshot } from '../../src/pool/snapshot.ts';
 import { StatementRegistry } from '../../src/server/statement-registry.ts';
+import { handMadeSnapshot } from '../unit/metrics/hand-made-snapshot.ts';
 import { MemoryStream } from './memory-stream.ts';
+import { noClientTls, noServerTls } from './memory-tls.ts';
 import { MemoryTransport, type Segmentation, SharedMemory } from './memory-transport.ts';
 import type { LoginOptions } from './raw-client.ts';
+import { RecordingActions } from './recording-actions.ts';
 import { RecordingLogger } from './recording-logger.ts';
 import { ScriptedServer } from './scripted-server.ts';
 import type { ScriptedSession } from './scripted-session.ts';
@@ -44,6 +57,9 @@ export interface BenchSetup {
   readonly seed?: number;
   /** Steps in an order that chance decides. */
   readonly shuffled?: boolean;
+  /** How TLS is done; without it there is none. See `memory-tls.ts`. */
+  readonly clientSecurity?: (environment: VirtualEnvironment) => ClientSecurity;
+  readonly serverSecurity?: ServerSecurity;
   /** Sockets read into memory of their own each time, as TLS ones do. */
   readonly ownMemory?: boolean;
   /** The caller cleans up by `finish` (many benches in one test). */
@@ -84,9 +100,14 @@ export class SessionBench {
   readonly resolver: Resolver;
   readonly janitor: Janitor;
   readonly statements = new StatementRegistry();
+  readonly consoles: Consoles;
+  /** What the console asks of the whole pooler; a test may answer otherwise. */
+  readonly actions = new RecordingActions();
   readonly clients: SessionClient[] = [];
   /** The pooler's ends of the clients' connections. */
   readonly accepted: MemoryTransport[] = [];
+  readonly #ids = new ConnectionIds();
+  readonly #suspension: Suspension;
   readonly #logins: LoginContext;
   readonly #servers = new Map<string, ScriptedServer>();
   readonly #clientMemory: SharedMemory | null;
@@ -125,6 +146,7 @@ export class SessionBench {
       budget: this.budget,
       keys,
       resolver: this.resolver,
+      security: setup.serverSecurity ?? noServerTls,
       users,
     });
     this.router = new Router({
@@ -137,6 +159,27 @@ export class SessionBench {
       unguessable: environment.randomBytes(16).toString('hex'),
       statements,
       secrets: this.secrets,
+      security: setup.serverSecurity ?? noServerTls,
+    });
+    this.#suspension = new Suspension({
+      environment,
+      clients: this.registry.clients,
+      pools: () => this.router.pools,
+      timeoutMs: () => config.settings.suspendTimeoutMs,
+    });
+    this.consoles = new Consoles({
+      environment,
+      version: '1.2.3',
+      log,
+      registry: this.registry,
+      control: new DatabaseControl(this.router),
+      ids: this.#ids,
+      suspension: this.#suspension,
+      config: () => config,
+      snapshot: () => this.#snapshot(),
+      details: () => this.#details(),
+      peers: () => [],
+      actions: this.actions,
     });
     this.#logins = {
       environment,
@@ -149,6 +192,9 @@ export class SessionBench {
       registry: this.registry,
       secrets: this.secrets,
       statements,
+      console: this.consoles,
+      security: setup.clientSecurity?.(environment) ?? noClientTls,
+      boundedLog: new BoundedLog(environment, log),
     };
     this.janitor = new Janitor(environment, { onRound: (nowMs) => this.#onRound(nowMs) });
     this.janitor.start();
@@ -198,17 +244,19 @@ export class SessionBench {
       here,
     );
     environment.post(() =>
-      ClientLogin.begin(this.#logins, (handler) => {
-        const options = {
-          ...here,
-          memory: this.#clientMemory,
-          ...(segmentation === undefined ? {} : { segmentation }),
-        };
-        const transport = new MemoryTransport(environment, handler, options, there);
-        this.accepted.push(transport);
-        MemoryTransport.connect(stream.transport, transport);
-        return transport;
-      }),
+      this.#suspension.admit(() =>
+        ClientLogin.begin(this.#logins, (handler) => {
+          const options = {
+            ...here,
+            memory: this.#clientMemory,
+            ...(segmentation === undefined ? {} : { segmentation }),
+          };
+          const transport = new MemoryTransport(environment, handler, options, there);
+          this.accepted.push(transport);
+          MemoryTransport.connect(stream.transport, transport);
+          return transport;
+        }),
+      ),
     );
     const client = new SessionClient(environment, stream);
     this.clients.push(client);
@@ -351,8 +399,42 @@ export class SessionBench {
     if (server.accepting === 'hang' || server.accepting === 'later') server.accepting = 'refuse';
   }
 
+  #details(): DetailSnapshot {
+    const { environment, config, registry, router, budget } = this;
+    const { pools } = router;
+    return snapshotDetails({
+      environment,
+      config,
+      registry,
+      pools,
+      budget,
+      ids: this.#ids,
+      userNames: this.secrets.userNames,
+      hosts: [],
+    });
+  }
+
+  #snapshot(): PoolerSnapshot {
+    const { router, config, budget, registry, environment, resolver } = this;
+    return takeSnapshot({
+      state: 'ready',
+      version: '1.2.3',
+      users: 1,
+      dns: { names: resolver.nameCount, lookups: resolver.lookupCount },
+      process: handMadeSnapshot.process,
+      config,
+      nowMs: environment.now(),
+      pools: router.pools,
+      dropped: router.dropped,
+      states: router.states,
+      budget,
+      registry,
+    });
+  }
+
   #onRound(nowMs: number): void {
     const { settings } = this.config;
+    this.consoles.onRound(nowMs);
     this.registry.checkDeadlines(nowMs);
     for (const pool of this.router.pools) upkeep(pool, settings, nowMs);
     this.secrets.queries.tick(nowMs);
@@ -379,6 +461,7 @@ function usersOf(secrets: Readonly<Record<string, string>> | undefined): LocalUs
   return {
     usualKind: 'plain',
     size: Object.keys(secrets ?? {}).length,
+    userNames: () => Object.keys(secrets ?? {}),
     lookup: (userName) => {
       const text = secrets === undefined ? `${userName}-secret` : secrets[userName];
       return text === undefined ? null : parseSecret(text);

@@ -20,6 +20,7 @@ const PROGRAMS = {
   pg_basebackup: { file: 'pg_basebackup', probe: ['pg_basebackup', '--version'] },
   pg_receivewal: { file: 'pg_receivewal', probe: ['pg_receivewal', '--version'] },
   pg_recvlogical: { file: 'pg_recvlogical', probe: ['pg_recvlogical', '--version'] },
+  pgbouncer: { file: '/usr/sbin/pgbouncer', probe: ['/usr/sbin/pgbouncer', '--version'] },
   pgbench: { file: 'pgbench', probe: ['pgbench', '--version'] },
   psycopg: { file: '/usr/bin/python3', probe: ['/usr/bin/python3', '-c', 'import psycopg'] },
   asyncpg: { file: '/usr/bin/python3', probe: ['/usr/bin/python3', '-c', 'import asyncpg'] },
@@ -60,7 +61,7 @@ function isInstalled(program: SystemClient): boolean {
 }
 
 /** A test that needs `program`. */
-export function itWith(program: SystemClient): (name: string, test: TestFunction) => void {
+export function itWith(program: SystemClient): (name: string, test: TestFunction, timeoutMs?: number) => void {
   if (isInstalled(program)) return it;
   if (process.env['REQUIRE_SYSTEM_CLIENTS'] === '1') {
     return (name) =>
@@ -112,10 +113,12 @@ export class SystemProcess {
 
   /** Resolves when standard output has `text` in it; rejects if the program has ended without it. */
   async says(text: string): Promise<void> {
-    while (!this.stdout.includes(text)) {
-      if (this.#isOver) throw new Error(`it ended without saying ${text}: ${this.stdout}${this.stderr}`);
-      await new Promise<void>((resolve) => this.#wishes.push(resolve));
-    }
+    await this.#until(text, () => this.stdout);
+  }
+
+  /** The same of standard error. */
+  async complains(text: string): Promise<void> {
+    await this.#until(text, () => this.stderr);
   }
 
   interrupt(): void {
@@ -126,6 +129,13 @@ export class SystemProcess {
   end(): Promise<Outcome> {
     this.process.stdin?.end();
     return this.#ended;
+  }
+
+  async #until(text: string, said: () => string): Promise<void> {
+    while (!said().includes(text)) {
+      if (this.#isOver) throw new Error(`it ended without saying ${text}: ${this.stdout}${this.stderr}`);
+      await new Promise<void>((resolve) => this.#wishes.push(resolve));
+    }
   }
 
   #wake(): void {

@@ -29,10 +29,10 @@ async function start(settings: Settings): Promise<Pooler> {
   return pooler;
 }
 
-test('shutdown_timeout ends the wait for clients', async () => {
+test('shutdown_timeout ends the wait that SIGTERM begins', async () => {
   const pooler = await start({ shutdown_timeout: 0.1 });
   const silent = await TcpClient.connect(pooler.address);
-  await pooler.waitForClients();
+  await pooler.terminate();
   await silent.rest();
   await silent.drop();
 });

@@ -1,5 +1,6 @@
 /** A client that writes bytes and reads messages over TCP: no driver's habits are between a test and the protocol. */
 import { connect, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as secure, TLSSocket } from 'node:tls';
 import * as bytes from './client-bytes.ts';
 import { MessageReader } from './message-reader.ts';
 import { decode, errorFields, rowValues, type ServerMessage } from './server-message.ts';
@@ -36,6 +37,8 @@ export class TcpClient {
   /** Body of BackendKeyData, after `login`. */
   cancelKey: Buffer = Buffer.alloc(0);
   readonly #socket: Socket;
+  /** The TCP socket: the same one, without TLS. */
+  readonly #below: Socket;
   readonly #reader = new MessageReader();
   #wishes: Wish[] = [];
   /** Answers to SSLRequest and GSSENCRequest are no messages: how many such bytes are expected. */
@@ -44,8 +47,9 @@ export class TcpClient {
   /** Count only: for results that are not to be kept. */
   #counting = false;
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, below = socket) {
     this.#socket = socket;
+    this.#below = below;
     socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     socket.on('error', (error) => {
       this.error ??= error;
@@ -72,6 +76,32 @@ export class TcpClient {
     return client;
   }
 
+  /** Connects with TLS, asked for or (`direct`) begun at once; nothing is verified unless `options` say so. */
+  static async connectTls(
+    { host, port }: TcpAddress,
+    options: ConnectionOptions = {},
+    how: 'asked' | 'direct' = 'asked',
+  ): Promise<TcpClient> {
+    const socket = connect({ host, port, noDelay: true, allowHalfOpen: true });
+    await new Promise<void>((resolve, reject) => {
+      socket.once('connect', resolve);
+      socket.once('error', reject);
+    });
+    if (how === 'asked') {
+      socket.write(bytes.sslRequest);
+      const answer = await new Promise<Buffer>((resolve) => socket.once('data', resolve));
+      if (answer.toString() !== 'S') throw new Error(`the answer to SSLRequest is ${answer.toString()}`);
+    }
+    const secured = secure({ rejectUnauthorized: false, ALPNProtocols: ['postgresql'], ...options, socket });
+    const client = new TcpClient(secured, socket);
+    await new Promise<void>((resolve, reject) => {
+      secured.once('secureConnect', resolve);
+      secured.once('error', reject);
+      secured.once('close', () => reject(new Error('closed during the handshake')));
+    });
+    return client;
+  }
+
   /** Connects and logs in without a password, or with `password` in clear text. */
   static async login(
     address: TcpAddress,
@@ -80,13 +110,52 @@ export class TcpClient {
     version = bytes.VERSION_3_0,
   ): Promise<TcpClient> {
     const client = await TcpClient.connect(address);
-    client.send(bytes.startup(parameters, version));
-    if (password !== undefined) {
-      await client.next('R');
-      client.send(bytes.password(password));
-    }
-    await client.take('Z');
+    await client.logIn(parameters, password, version);
     return client;
+  }
+
+  async logIn(
+    parameters: Readonly<Record<string, string>>,
+    password?: string,
+    version = bytes.VERSION_3_0,
+  ): Promise<void> {
+    this.send(bytes.startup(parameters, version));
+    if (password !== undefined) {
+      await this.next('R');
+      this.send(bytes.password(password));
+    }
+    await this.take('Z');
+  }
+
+  /** Null without TLS. */
+  get tlsVersion(): string | null {
+    return this.#tls?.getProtocol() ?? null;
+  }
+
+  /** DER of what the other side has shown. */
+  get peerCertificate(): Buffer | undefined {
+    return this.#tls?.getPeerX509Certificate()?.raw;
+  }
+
+  /** To come back with; undefined if the other side has offered none. */
+  get tlsSession(): Buffer | undefined {
+    return this.#tls?.getSession();
+  }
+
+  get isTlsSessionReused(): boolean {
+    return this.#tls?.isSessionReused() ?? false;
+  }
+
+  /** Asks for another handshake on the same connection (TLS 1.2). */
+  renegotiate(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#socket.once('error', reject);
+      this.#tls?.renegotiate({}, (error) => (error === null ? resolve() : reject(error)));
+    });
+  }
+
+  get #tls(): TLSSocket | null {
+    return this.#socket instanceof TLSSocket ? this.#socket : null;
   }
 
   get localPort(): number {
@@ -198,7 +267,7 @@ export class TcpClient {
   /** Closes the socket as a program that exits does: FIN, or RST if there is unread input. */
   async drop(how: 'fin' | 'rst' = 'fin'): Promise<void> {
     if (how === 'fin') this.#socket.destroy();
-    else this.#socket.resetAndDestroy();
+    else this.#below.resetAndDestroy();
     await this.#until(() => this.closed, 'the close of the socket');
   }
 

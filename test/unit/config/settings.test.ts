@@ -141,6 +141,8 @@ describe('the table', () => {
       'resolv_conf',
       'http_listen_addr',
       'http_port',
+      'pidfile',
+      'user',
       'pkt_buf',
       'job_name',
       'service_name',

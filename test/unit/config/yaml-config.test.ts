@@ -216,8 +216,7 @@ pools: {}
       '2:13: "pool_size" is not a setting of the section "pgbouncer", but of a database, a user, and a peer',
     ],
     ['session_attach: login', '2:13: "session_attach" is not supported yet'],
-    ['reload_on_change: on', '2:13: "reload_on_change" is not supported yet'],
-    ['client_tls_sslmode: require', '2:13: PgBouncer\'s setting "client_tls_sslmode" is not supported yet'],
+    ['peer_id: 1', '2:13: PgBouncer\'s setting "peer_id" is not supported yet'],
     [
       'auth_type: ldap',
       '2:24: bad value for "auth_type": PgBouncer\'s "ldap" is not supported yet (supported: any, trust, plain, md5, scram-sha-256, cert, hba)',

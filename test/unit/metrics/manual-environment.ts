@@ -30,10 +30,10 @@ export class ManualEnvironment implements Environment {
     return timer;
   }
 
-  /** Calls those that were started with this delay. */
+  /** Calls those that were started with this delay; not those that they start. */
   fire(delayMs: number): void {
-    for (const timer of this.timers) {
-      if (timer.delayMs !== delayMs) continue;
+    const due = [...this.timers].filter((timer) => timer.delayMs === delayMs);
+    for (const timer of due) {
       if (!timer.isRepeating) this.timers.delete(timer);
       timer.callback();
     }

@@ -19,6 +19,7 @@ import type { Waiter } from '../../../src/pool/waiter.ts';
 import type { ServerConnection } from '../../../src/server/server-connection.ts';
 import type { ServerState } from '../../../src/server/server-state.ts';
 import { StatementRegistry } from '../../../src/server/statement-registry.ts';
+import { noServerTls } from '../../support/memory-tls.ts';
 import { handMadeSnapshot } from './hand-made-snapshot.ts';
 import { ManualEnvironment } from './manual-environment.ts';
 
@@ -63,6 +64,7 @@ class House {
       unguessable: 'x',
       statements: new StatementRegistry(),
       secrets: { forServer: () => ({ kind: 'plain', password: SECRET }) },
+      security: noServerTls,
     });
   }
 
@@ -80,6 +82,7 @@ class House {
       nowMs: this.environment.nowMs,
       pools,
       dropped: this.router.dropped,
+      states: this.router.states,
       budget: this.#budget,
       registry: this.registry,
     });

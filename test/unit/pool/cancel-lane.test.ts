@@ -33,6 +33,7 @@ function setUp(limit: number) {
       lease: { release: () => {} },
       owner,
       protocolMinor: 2,
+      tls: null,
       parameterTable: new ParameterTable(),
       maxMessageBytes: 1_000_000,
       unguessable: 'x',

@@ -3,7 +3,7 @@ import { methodProblem } from '../../../src/server/auth-rules.ts';
 
 const METHODS = ['none', 'password', 'md5', 'scram-sha-256'] as const;
 
-/** Those that are let through, on a plain connection and over TLS. */
+/** Those that are let through, on a connection that others can read, and on one that nobody can. */
 test.each([
   [[], ['none', 'md5', 'scram-sha-256'], [...METHODS]],
   [['password'], ['password'], ['password']],

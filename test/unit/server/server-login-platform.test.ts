@@ -33,6 +33,7 @@ test('a server that asks for MD5 where FIPS forbids it: the login fails, nothing
     new DerivedKeys(environment),
     {
       security: null,
+      isPrivate: false,
       sendLogin: () => {},
       onLoginDone: () => {},
       onLoginFailed: (failure) => failures.push(failure),

@@ -25,6 +25,7 @@ function login(minor: number, ...messages: readonly Buffer[]) {
   };
   const login_ = new ServerLogin(credentials, environment, new DerivedKeys(environment), {
     security: null,
+    isPrivate: false,
     sendLogin: (bytes) => sent.push(bytes),
     onLoginDone: (result) => ends.push(result),
     onLoginFailed: (failure) => ends.push(failure),

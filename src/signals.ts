@@ -1,0 +1,33 @@
+/** What signals mean to the process, as to PgBouncer. It knows what is to be done, and not how. */
+import type { Pooler } from './pooler.ts';
+import type { Systemd } from './systemd.ts';
+
+export interface SignalHandlers {
+  readonly pooler: Pooler;
+  readonly systemd: Systemd;
+  /** What else has to end in order; then the process does. */
+  readonly onEnd: () => Promise<void>;
+}
+
+/** A second signal to end ends at once. */
+export function handleSignals({ pooler, systemd, onEnd }: SignalHandlers): void {
+  let leaving = false;
+  const leave = (signal: string, how: () => Promise<void>): void => {
+    const done = leaving ? pooler.close({ timeoutMs: 0 }) : how();
+    pooler.log.info({ signal }, leaving ? 'ending at once' : 'shutting down');
+    leaving = true;
+    void systemd.stopping('shutting down');
+    void done.then(onEnd).then(() => process.exit(0));
+  };
+  process.on('SIGTERM', () => leave('SIGTERM', () => pooler.terminate()));
+  process.on('SIGINT', () => leave('SIGINT', () => pooler.waitForServers()));
+  process.on('SIGQUIT', () => {
+    // Immediately: the sockets go with the process.
+    void onEnd().then(() => process.exit(0));
+  });
+  process.on('SIGHUP', () => pooler.requestReload());
+  process.on('SIGUSR1', () => pooler.pause());
+  process.on('SIGUSR2', () => pooler.resume());
+  // The console can end it, too.
+  void pooler.closed.then(onEnd).then(() => process.exit(0));
+}
