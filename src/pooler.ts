@@ -168,6 +168,7 @@ export class Pooler {
       keys,
       resolver: this.#resolver,
       security: this.#tls,
+      isPaused: (databaseName) => this.#router.states.isStopped(databaseName),
       users: this.#users,
     });
     this.#router = new Router({
@@ -183,7 +184,7 @@ export class Pooler {
       security: this.#tls,
     });
     const systemUser = settings.unixSocketDir === null ? null : onlyUserOf(settings.unixSocketDir);
-    this.#control = new DatabaseControl(this.#router);
+    this.#control = new DatabaseControl(this.#router, this.#secrets.queries);
     this.#suspension = new Suspension({
       environment,
       clients: this.#registry.clients,

@@ -42,12 +42,16 @@ export interface AuthLaneOptions {
   /** Of a pool with auth_user in this database. */
   readonly poolSettings: PoolSettings;
   readonly credentials: () => ServerCredentials;
+  /** The console has paused the database: nobody is asked, and who wants to waits. */
+  readonly isPaused: () => boolean;
   /** `secret` is what PostgreSQL has stored for the user now; null for none. */
   readonly onSecret: (userName: string, secret: Secret | null) => void;
 }
 
 interface Question {
   readonly userName: string;
+  /** When it was sent: the answer is no younger than that. */
+  sentAtMs: number;
   readonly sinceMs: number;
   readonly answer: (secret: Secret | null) => void;
   readonly fail: (error: Error) => void;
@@ -55,7 +59,11 @@ interface Question {
 
 /** An answer takes one round trip: a few connections serve thousands of logins a second. */
 const MAX_CONNECTIONS = 2;
-const IDLE_TIMEOUT_MS = 60_000;
+/**
+ * In use or not: what has moved, by its name or by hand, is asked where it is, and a password that was revoked there does
+ * not live on with the old one.
+ */
+const LIFETIME_MS = 60_000;
 /** A refused client may have a newer secret than the one that is known, but is not to make us ask all the time. */
 const ASK_AGAIN_MS = 1000;
 
@@ -70,6 +78,8 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, AuthConnectionO
   readonly #connections = new Set<AuthConnection>();
   /** What each connection is being asked. */
   readonly #asked = new Map<AuthConnection, Question>();
+  /** Connections that end when they have answered. */
+  readonly #outdated = new Set<AuthConnection>();
   /** For a connection. */
   readonly #queue: Question[] = [];
   /** By user: whoever comes meanwhile shares the answer. */
@@ -140,7 +150,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, AuthConnectionO
     for (const connection of this.#connections) {
       const ageMs = nowMs - connection.stateSinceMs;
       if (connection.state === 'idle') {
-        if (ageMs >= IDLE_TIMEOUT_MS) connection.close('idle');
+        if (this.#isOver(connection)) connection.close('lifetime');
       } else if (connection.state === 'closing') {
         if (ageMs >= serverCloseTimeoutMs) connection.destroy();
       } else if (serverConnectTimeoutMs > 0 && ageMs >= serverConnectTimeoutMs) {
@@ -160,7 +170,26 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, AuthConnectionO
   /** Nobody will ask any more: what was asked is answered, then its connections close. */
   retire(): void {
     this.#retired = true;
-    for (const connection of this.#connections) if (connection.state === 'idle') connection.close('reload');
+    this.replace();
+  }
+
+  /** Its connections end when they have answered; whoever asks then gets others. */
+  replace(): void {
+    for (const connection of this.#connections) {
+      this.#outdated.add(connection);
+      if (connection.state === 'idle') connection.close('outdated');
+    }
+    this.#connector.grow();
+  }
+
+  /** Connections that are open, or being opened. */
+  get alive(): number {
+    return [...this.#connections].filter(({ state }) => state !== 'closing').length;
+  }
+
+  /** Those of them that end when they have answered. */
+  get outdated(): number {
+    return [...this.#outdated].filter(({ state }) => state !== 'closing').length;
   }
 
   stop(): void {
@@ -191,7 +220,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, AuthConnectionO
   }
 
   missing(coming: number): number {
-    return this.#queue.length - coming;
+    return (this.#options.isPaused() ? 0 : this.#queue.length) - coming;
   }
 
   isBelowMinimum(): boolean {
@@ -203,7 +232,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, AuthConnectionO
   }
 
   open(address: SocketAddress, hostName: string, lease: Lease, approach: ServerApproach): AuthConnection | null {
-    if (this.#queue.length === 0) return null;
+    if (this.#queue.length === 0 || this.#options.isPaused()) return null;
     const { environment, keys, credentials, settings } = this.#options;
     const connection = new AuthConnection({
       environment,
@@ -246,6 +275,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, AuthConnectionO
   onAuthClosed(connection: AuthConnection, confirmed: boolean): void {
     if (!this.#connector.closed(connection, confirmed)) connection.lease.release();
     this.#connections.delete(connection);
+    this.#outdated.delete(connection);
     this.#connector.grow();
   }
 
@@ -258,7 +288,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, AuthConnectionO
       if (this.#stopped) return fail(new Error('pooler is shutting down'));
       const isHopeless = this.#health.isFailing && !this.#health.isTemporary && !this.#health.mayTry(nowMs, 0);
       if (isHopeless && this.#usable === 0) return fail(new Error(this.#health.words));
-      this.#queue.push({ userName, sinceMs: nowMs, answer, fail });
+      this.#queue.push({ userName, sentAtMs: 0, sinceMs: nowMs, answer, fail });
       const idle = [...this.#connections].find(({ state }) => state === 'idle');
       if (idle === undefined) this.#connector.grow();
       else this.#serve(idle);
@@ -272,20 +302,32 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, AuthConnectionO
     return [...this.#connections].filter(({ state }) => state === 'idle' || state === 'asking').length;
   }
 
+  /** What a reload has ended answers whoever has asked before that. */
+  #isOver(connection: AuthConnection): boolean {
+    const isOutdated = this.#retired ? this.#queue.length === 0 : this.#outdated.has(connection);
+    const isOld = this.#options.environment.now() - connection.sinceMs >= LIFETIME_MS;
+    return isOutdated || isOld || this.#options.isPaused();
+  }
+
   #serve(connection: AuthConnection): void {
+    if (this.#isOver(connection)) {
+      connection.close('outdated');
+      this.#connector.grow();
+      return;
+    }
     const question = this.#queue.shift();
-    if (question === undefined && this.#retired) return connection.close('reload');
     if (question === undefined) {
       this.#options.budget.idleAppeared();
       return;
     }
+    question.sentAtMs = this.#options.environment.now();
     this.#asked.set(connection, question);
     connection.ask(this.place.sql, question.userName);
     this.#connector.shrink();
   }
 
   /** What the answer means. Whatever is strange is an error, and never somebody's secret. */
-  #conclude({ userName, answer, fail }: Question, result: AuthAnswer): void {
+  #conclude({ userName, sentAtMs, answer, fail }: Question, result: AuthAnswer): void {
     const refuse = (reason: string): void => {
       this.#log(`auth_query failed: ${reason}`);
       fail(new Error(reason));
@@ -294,9 +336,8 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, AuthConnectionO
     if ('error' in result) return refuse(withHint(result.error.sqlstate, result.error.message));
     const secret = result.rows === 0 ? null : readAnswer(result, userName);
     if (typeof secret === 'string') return refuse(secret);
-    const { environment, onSecret } = this.#options;
-    this.#cache.put(userName, secret, environment.now());
-    onSecret(userName, secret);
+    this.#cache.put(userName, secret, sentAtMs);
+    this.#options.onSecret(userName, secret);
     answer(secret);
   }
 

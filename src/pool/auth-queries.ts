@@ -13,6 +13,8 @@ export interface AuthQueriesOptions
   readonly config: Config;
   /** How auth_user logs in. */
   readonly secretOf: (authUser: string) => ServerSecret | null | Promise<ServerSecret | null>;
+  /** Whether the console has paused a database. */
+  readonly isPaused: (databaseName: string) => boolean;
   /** PostgreSQL has said what it has stored for a user of a lane. */
   readonly onSecret: (laneKey: string, userName: string, secret: Secret | null) => void;
 }
@@ -71,6 +73,21 @@ export class AuthQueries {
     this.#lanes.clear();
   }
 
+  /** `databaseName` null: all of them. What runs in it has been paused, or is to run on other connections. */
+  replace(databaseName: string | null): void {
+    for (const lane of this.#lanesIn(databaseName)) lane.replace();
+  }
+
+  /** Connections to a database that are open; null: to all. */
+  alive(databaseName: string | null): number {
+    return this.#lanesIn(databaseName).reduce((sum, { alive }) => sum + alive, 0);
+  }
+
+  /** Those of them that `replace` has not ended yet. */
+  outdated(databaseName: string | null): number {
+    return this.#lanesIn(databaseName).reduce((sum, { outdated }) => sum + outdated, 0);
+  }
+
   tick(nowMs: number): void {
     for (const lane of this.lanes) lane.tick(nowMs);
     for (const lane of this.#retired) if (lane.isEmpty) this.#retired.delete(lane);
@@ -83,6 +100,10 @@ export class AuthQueries {
   stop(): void {
     this.#isStopped = true;
     for (const lane of this.lanes) lane.stop();
+  }
+
+  #lanesIn(databaseName: string | null): readonly AuthLane[] {
+    return this.lanes.filter(({ place }) => databaseName === null || place.databaseName === databaseName);
   }
 
   #placeOf(databaseName: string): AuthPlace | null {
@@ -119,7 +140,7 @@ export class AuthQueries {
   }
 
   #create(key: string, place: AuthPlace): AuthLane {
-    const { config: _config, secretOf, onSecret, ...shared } = this.#options;
+    const { config: _config, secretOf, onSecret, isPaused, ...shared } = this.#options;
     const { settings } = this.#config;
     return new AuthLane({
       ...shared,
@@ -135,6 +156,7 @@ export class AuthQueries {
         // None of a client's, and none of the database's: nothing that could change what the query means.
         parameters: [],
       }),
+      isPaused: () => isPaused(place.databaseName),
       onSecret: (userName, secret) => onSecret(key, userName, secret),
     });
   }

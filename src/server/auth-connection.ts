@@ -69,6 +69,8 @@ export class AuthConnection implements WireReader, LoginListener, MessageHandler
   readonly address: SocketAddress;
   readonly hostName: string;
   readonly lease: Lease;
+  /** When it was dialed. */
+  readonly sinceMs: number;
   stateSinceMs: number;
   readonly #options: AuthConnectionOptions;
   readonly #framer: MessageFramer;
@@ -90,7 +92,8 @@ export class AuthConnection implements WireReader, LoginListener, MessageHandler
     this.address = options.address;
     this.hostName = options.hostName;
     this.lease = options.lease;
-    this.stateSinceMs = options.environment.now();
+    this.sinceMs = options.environment.now();
+    this.stateSinceMs = this.sinceMs;
     this.#login = new ServerLogin(options.credentials, options.environment, options.keys, this);
     this.#framer = new MessageFramer(this, MAX_MESSAGE_BYTES);
     this.#wire = new Wire(this, (handler) => options.environment.dial(options.address, handler));

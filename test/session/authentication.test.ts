@@ -238,3 +238,60 @@ describe('servers', () => {
     expect(answer).toBe('E(08006)');
   });
 });
+
+/** The stored verifier of a password, with the salt of `ScramPeerServer` or another one. */
+function verifierOf(password: string, salt = 'W22ZaJ0SNY7soEsUEjb6gQ=='): string {
+  const peer = new ScramPeerClient(password);
+  peer.first();
+  peer.final(`r=x,s=${salt},i=4096`);
+  return `SCRAM-SHA-256$4096:${salt}$${peer.verifierKeys}`;
+}
+
+describe('a verifier that clients have proven to have the key of', () => {
+  const OTHER_SALT = 'QSXCR+Q6sek8bf92AAAAAA==';
+
+  async function scene(stored: string) {
+    const settings = { auth_type: 'scram-sha-256', pool_mode: 'transaction', server_lifetime: 0 };
+    const bench = sessionBench(settings, { users: { app: { password: stored } }, secrets: {} });
+    bench.expectServers('login_failed', 'lifetime');
+    bench.expectClients('server_unavailable');
+    askScram(bench, 'secret');
+    const client = bench.connect();
+    return { bench, client, types: await scramLogin(bench, client, 'secret') };
+  }
+
+  test('opens a server that has the very same', async () => {
+    const { client, types } = await scene(verifierOf('secret'));
+    expect(types).toMatch(/^RRS+KZ$/);
+    expect(client.query('SELECT a')).toContain('Z(I)');
+  });
+
+  test('opens none that has another one of the same password, nor is a proof shown to it', async () => {
+    const { bench, types } = await scene(verifierOf('secret', OTHER_SALT));
+    expect(types).toBe('E');
+    expect(bench.server().received).toHaveLength(1);
+  });
+
+  test.each([
+    ['another verifier', { app: { password: verifierOf('other') } }],
+    ['another salt', { app: { password: verifierOf('secret', OTHER_SALT) } }],
+    ['no secret at all', {}],
+  ])('opens nothing more when its user has %s', async (_what, users) => {
+    const { bench, client } = await scene(verifierOf('secret'));
+    const other = bench.connect();
+    expect(await scramLogin(bench, other, 'secret')).toMatch(/^RRS+KZ$/);
+    expect(client.query('SELECT a')).toContain('Z(I)');
+    bench.reload({}, { users });
+    const opened = bench.postgres.sessions.length;
+    client.send(m.query('SELECT b'));
+    await bench.settle();
+    expect(client.takeSummary()).toBe('E(08006)');
+    // It is not taken up again when the old secret is back: it must be proven anew.
+    bench.reload({}, { users: { app: { password: verifierOf('secret') } } });
+    other.send(m.query('SELECT c'));
+    await bench.settle();
+    expect(other.takeSummary()).toBe('E(08006)');
+    expect(bench.postgres.sessions.slice(opened).map(({ received }) => received)).toEqual([[], []]);
+    expect(await scramLogin(bench, bench.connect(), 'secret')).toMatch(/^RRS+KZ$/);
+  });
+});

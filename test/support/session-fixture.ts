@@ -147,6 +147,7 @@ export class SessionBench {
       keys,
       resolver: this.resolver,
       security: setup.serverSecurity ?? noServerTls,
+      isPaused: (databaseName) => this.router.states.isStopped(databaseName),
       users,
     });
     this.router = new Router({
@@ -172,7 +173,7 @@ export class SessionBench {
       version: '1.2.3',
       log,
       registry: this.registry,
-      control: new DatabaseControl(this.router),
+      control: new DatabaseControl(this.router, this.secrets.queries),
       ids: this.#ids,
       suspension: this.#suspension,
       config: () => config,
