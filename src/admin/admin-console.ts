@@ -377,8 +377,9 @@ export class AdminConsole implements WireReader, MessageHandler {
   // Cancel, and the end
 
   /** A CancelRequest with its key has come. */
-  cancel(): void {
+  cancel(onOver: () => void): void {
     this.#pending?.cancel();
+    onOver();
   }
 
   /** Ends the connection; what a command has begun goes on without it. */

@@ -71,6 +71,8 @@ type LoginState =
   | 'authenticating'
   /** We compute, or wait for the first server's parameters. */
   | 'waiting'
+  /** No login at all: a CancelRequest, which is under way. The connection closes when it is over. */
+  | 'cancelling'
   | 'over';
 
 const PASSWORD_HEADER_BYTES = 5;
@@ -121,13 +123,13 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
     if (refusal !== null) login.#refuse(refusal, 'limit_reached');
   }
 
-  /** Half a handshake is no sign of good will either. */
+  /** Half a handshake is no sign of good will either; and a cancel needs nothing more of us. */
   get isSilent(): boolean {
-    return this.#isSilent || this.#state === 'securing' || this.#delayedAnswer !== null;
+    return this.#isSilent || this.#isDeaf || this.#delayedAnswer !== null;
   }
 
   get owesSinceMs(): number | null {
-    return this.#state === 'waiting' ? null : this.#owesSinceMs;
+    return this.#state === 'waiting' || this.#state === 'cancelling' ? null : this.#owesSinceMs;
   }
 
   // WireReader
@@ -154,6 +156,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
         this.#wire.hold();
         return at;
       }
+      if (this.#state === 'cancelling') return end;
       if (this.#state === 'over') {
         // Whoever reads now gets the rest of the chunk. After a cancel that is nobody.
         const { reader } = this.#wire;
@@ -169,8 +172,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   onDrain(): void {}
 
   onEnd(): void {
-    this.#end();
-    this.#wire.destroy();
+    this.#leave();
   }
 
   onClosed(error: Error | null): void {
@@ -189,7 +191,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   }
 
   onEvicted(report: ErrorReport): void {
-    const isDeaf = this.#isSilent || this.#state === 'securing';
+    const isDeaf = this.#isSilent || this.#isDeaf;
     this.#end();
     // Who has said nothing hears nothing, nor can who is shaking hands; and nobody is waited for.
     if (!isDeaf) {
@@ -232,11 +234,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
       case 'gssenc':
         return this.#onNegotiation('GSSAPI encryption', followed);
       case 'cancel':
-        // No answer, whether the key is anybody's or not.
-        this.#context.registry.cancelKeys.find(packet.key)?.cancel();
-        this.#end();
-        this.#wire.destroy();
-        return;
+        return this.#cancel(packet.key);
       case 'startup':
         this.#negotiate(packet.minor, packet.protocolOptions);
         return this.#onStartupMessage(packet.parameters);
@@ -247,6 +245,17 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
       case 'malformed':
         return this.#refuse(errors.invalidStartupPacket(packet.why), 'startup_refused');
     }
+  }
+
+  /**
+   * No answer, whether the key is anybody's or not. The end of the connection says that the client's next statement is
+   * safe from this request.
+   */
+  #cancel(key: Buffer): void {
+    this.#state = 'cancelling';
+    const client = this.#context.registry.cancelKeys.find(key);
+    if (client === null) this.#leave();
+    else client.cancel(() => this.#leave());
   }
 
   #onNegotiation(what: 'SSL' | 'GSSAPI encryption', followed: boolean): void {
@@ -481,14 +490,25 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
   /** Ends the login with an error. Nothing that comes afterwards is looked at. */
   #refuse(report: ErrorReport, reason: ClientCloseReason): void {
     if (this.#state === 'over') return;
+    if (this.#state === 'cancelling') return this.#leave();
     const { environment, registry, config } = this.#context;
-    const isDeaf = this.#state === 'securing';
+    const isDeaf = this.#isDeaf;
     this.#end();
     registry.countRefused(report);
     if (config.settings.logPoolerErrors) this.#log('info', { reason, sqlstate: report.sqlstate }, report.message);
-    // In the middle of a handshake there is nobody to tell.
     if (isDeaf) this.#wire.destroy();
     else Farewell.say(this.#wire, environment, message.errorResponse(report), () => registry.onClientGone());
+  }
+
+  /** Ends without a word. */
+  #leave(): void {
+    this.#end();
+    this.#wire.destroy();
+  }
+
+  /** In the middle of a handshake there is nobody to tell, nor after a CancelRequest. */
+  get #isDeaf(): boolean {
+    return this.#state === 'securing' || this.#state === 'cancelling';
   }
 
   /** Leaves all lists. The wire may get another reader, or close. */

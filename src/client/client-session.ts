@@ -390,7 +390,7 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
 
   // Cancel, and the end
 
-  cancel(): void {
+  cancel(onOver: () => void): void {
     const server = this.#server;
     if (this.#state === 'waiting') {
       this.#pool.leave(this);
@@ -399,9 +399,12 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
       this.#become('idle');
       this.#requests.refuseWaiting(errors.canceledWhileWaiting());
       this.#resume();
+      onOver();
     } else if (server !== null && !server.ledger.idle) {
       const { readyCount } = server;
-      this.#pool.cancel(server, () => server.holder === this && server.readyCount === readyCount);
+      this.#pool.cancel(server, () => server.holder === this && server.readyCount === readyCount, onOver);
+    } else {
+      onOver();
     }
   }
 

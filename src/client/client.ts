@@ -47,8 +47,11 @@ export interface Client {
   readonly address: string;
   /** Made when somebody asks. */
   readonly details: ClientDetails;
-  /** A CancelRequest with this client's key has come. */
-  cancel(): void;
+  /**
+   * A CancelRequest with this client's key has come. `onOver` is called once, when it can no longer hit anything that the
+   * client says: only then may its sender see the connection close, for that is what libpq waits for.
+   */
+  cancel(onOver: () => void): void;
   /** Its pool has other settings, and it has other limits. */
   configure(limits: PoolSettings): void;
   /** The session ends now, or when it stands between two requests outside a transaction. */

@@ -248,11 +248,11 @@ export class ReplicationSession implements Client, WireReader, MessageHandler, S
 
   // Cancel, and the end
 
-  cancel(): void {
+  cancel(onOver: () => void): void {
     const server = this.#server;
-    if (server === null || server.ledger.idle) return;
+    if (server === null || server.ledger.idle) return onOver();
     const { readyCount } = server;
-    this.options.pool.cancel(server, () => server.holder === this && server.readyCount === readyCount);
+    this.options.pool.cancel(server, () => server.holder === this && server.readyCount === readyCount, onOver);
   }
 
   configure(limits: PoolSettings): void {

@@ -12,6 +12,8 @@ interface Order {
   /** What it is to cancel: whatever runs until the next ReadyForQuery. */
   readonly readyCount: number;
   readonly sinceMs: number;
+  /** Whom to tell when it can hit nothing any more, or is dropped. */
+  readonly onOver: (() => void)[];
 }
 
 /** With an unlimited pool there still is a limit here. */
@@ -44,21 +46,29 @@ export class CancelLane {
     return this.#queue.length;
   }
 
-  /** Cancels what `server` runs, as long as `isWanted` says so. Past all bounds the order is dropped. */
-  start(server: ServerConnection, isWanted: () => boolean): void {
-    if (server.cancelKey === null) return;
+  /**
+   * Cancels what `server` runs, as long as `isWanted` says so. Past all bounds the order is dropped. `onOver` is called
+   * once, as soon as nothing of it can come any more: it was dropped, or the server has closed its connection, or it was
+   * given up.
+   */
+  start(server: ServerConnection, isWanted: () => boolean, onOver: () => void): void {
+    if (server.cancelKey === null) return onOver();
     const { readyCount } = server;
     // One place for each server, or an impatient client would push everybody else out.
     const index = this.#queue.findIndex((order) => order.server === server);
     const waiting = this.#queue[index];
     if (waiting?.readyCount === readyCount) {
       waiting.isWanted = isWanted;
+      waiting.onOver.push(onOver);
       return;
     }
-    if (waiting !== undefined) this.#queue.splice(index, 1);
-    this.#queue.push({ server, isWanted, readyCount, sinceMs: this.#environment.now() });
+    if (waiting !== undefined) {
+      this.#queue.splice(index, 1);
+      end(waiting);
+    }
+    this.#queue.push({ server, isWanted, readyCount, sinceMs: this.#environment.now(), onOver: [onOver] });
     this.#advance();
-    if (this.#queue.length > this.#limit * QUEUE_PER_SLOT) this.#queue.pop();
+    if (this.#queue.length > this.#limit * QUEUE_PER_SLOT) end(this.#queue.pop()!);
   }
 
   /** Whether a cancel for `server` waits or is under way. */
@@ -71,7 +81,7 @@ export class CancelLane {
   /** Called now and then: those that have waited, or been under way, for `timeoutMs` are given up. */
   checkDeadlines(nowMs: number, timeoutMs: number): void {
     if (timeoutMs <= 0) return;
-    while (this.#queue[0] !== undefined && nowMs - this.#queue[0].sinceMs >= timeoutMs) this.#queue.shift();
+    while (this.#queue[0] !== undefined && nowMs - this.#queue[0].sinceMs >= timeoutMs) end(this.#queue.shift()!);
     for (const request of this.#underWay.keys()) if (nowMs - request.startedMs >= timeoutMs) request.giveUp();
   }
 
@@ -80,23 +90,30 @@ export class CancelLane {
       const order = this.#queue.shift();
       if (order === undefined) return;
       if (order.isWanted()) this.#send(order);
+      else end(order);
     }
   }
 
-  #send({ server, isWanted }: Order): void {
+  #send(order: Order): void {
+    const { server, isWanted } = order;
     const target = { address: server.address, key: server.cancelKey!, tls: server.cancelTls };
     const request = new CancelRequest(this.#environment, target, {
       isCancelWanted: isWanted,
       onCancelSent: () => {
         server.cancelsInFlight++;
       },
-      onCancelClosed: (end) => {
+      onCancelClosed: (how) => {
         this.#underWay.delete(request);
-        if (end === 'uncertain') server.closeWhenFree ??= 'cancel_uncertain';
-        if (end !== 'unsent') server.cancelEnded();
+        if (how === 'uncertain') server.closeWhenFree ??= 'cancel_uncertain';
+        if (how !== 'unsent') server.cancelEnded();
+        end(order);
         this.#advance();
       },
     });
     this.#underWay.set(request, server);
   }
+}
+
+function end(order: Order): void {
+  for (const onOver of order.onOver) onOver();
 }

@@ -209,9 +209,9 @@ export class Pool implements ServerOwner, ConnectorOwner<ServerConnection>, Dedi
     this.#connector.shrink();
   }
 
-  /** Cancels what `server` runs as long as it runs the same thing. */
-  cancel(server: ServerConnection, isWanted: () => boolean): void {
-    this.cancels.start(server, isWanted);
+  /** Cancels what `server` runs as long as it runs the same thing. `onOver`: see `CancelLane.start`. */
+  cancel(server: ServerConnection, isWanted: () => boolean, onOver: () => void): void {
+    this.cancels.start(server, isWanted, onOver);
   }
 
   // ServerOwner
@@ -272,6 +272,7 @@ export class Pool implements ServerOwner, ConnectorOwner<ServerConnection>, Dedi
     this.cancels.start(
       server,
       () => server.readyCount === readyCount && server.state !== 'closed' && !server.ledger.idle,
+      () => {},
     );
   }
 

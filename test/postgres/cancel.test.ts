@@ -1,4 +1,5 @@
 /** Cancel requests: the query that was meant ends with 57014, and never another one. */
+import { Client } from 'pg';
 import { expect, it, onTestFinished } from 'vitest';
 import * as bytes from '../support/corpus/client-bytes.ts';
 import { outcome, TcpClient } from '../support/corpus/tcp-client.ts';
@@ -27,6 +28,26 @@ async function runs(pool: PoolerFixture, sql: string): Promise<void> {
     const sessions = await pool.cluster.activity(pool.database);
     if (sessions.some(({ state, query }) => state === 'active' && query.startsWith(sql))) return;
   }
+}
+
+/** A statement that runs until `open`: it waits for a lock. */
+interface Gate {
+  readonly sql: string;
+  open(): Promise<void>;
+  /** What the pooler's sessions do. */
+  states(): Promise<string[]>;
+}
+
+async function gate(pool: PoolerFixture): Promise<Gate> {
+  const keeper = new Client({ connectionString: pool.cluster.url(pool.database) });
+  await keeper.connect();
+  const { rows } = await keeper.query<{ pid: number }>('select pg_backend_pid() as pid, pg_advisory_lock(1)');
+  return {
+    sql: 'select pg_advisory_xact_lock(1)',
+    open: () => keeper.end(),
+    states: async () =>
+      (await pool.cluster.activity(pool.database)).filter(({ pid }) => pid !== rows[0]?.pid).map(({ state }) => state),
+  };
 }
 
 it('ends a running statement, and the session goes on, on the same server', async () => {
@@ -91,7 +112,7 @@ it('never hits the client that has the server next, whenever it comes', async ()
   let canceled = 0;
   for (let round = 0; round < 100; round++) {
     // Rounds differ in how far the query is when the request comes: not begun, running, answered.
-    first.send(bytes.query(`select pg_sleep(${(round % 10) / 2000}), ${round}`));
+    first.send(bytes.query(`select pg_sleep(${(round % 10) ** 2 / 1000}), ${round}`));
     second.send(bytes.query(`select pg_sleep(0.004), ${PID.slice(7)}, ${round}`));
     const request = await TcpClient.connect(pool);
     if (round % 3 === 0) await first.reach('Z', 1);
@@ -113,17 +134,20 @@ it('gives the server to nobody while a cancel for it is on its way', async () =>
   const [[pid]] = (await first.query(PID)).rows as [[string]];
   const { accepted } = proxy;
 
+  const { sql, open, states } = await gate(pool);
   proxy.holdNewConnections();
-  first.send(bytes.query('select pg_sleep(0.1)'));
-  await runs(pool, 'select pg_sleep');
-  await cancel(pool, first.cancelKey);
+  first.send(bytes.query(sql));
+  await runs(pool, sql);
+  const request = cancel(pool, first.cancelKey);
   await proxy.connected(accepted + 1);
+  await open();
   expect(outcome(await first.take('Z')).sqlstate).toBeNull();
 
   second.send(bytes.query(`select pg_sleep(0.1), ${PID.slice(7)}`));
   await (await pool.raw()).leave(); // whose login shows that the pooler has read what came before
-  expect((await pool.cluster.activity(pool.database)).map(({ state }) => state)).toEqual(['idle']);
+  expect(await states()).toEqual(['idle']);
   proxy.release();
+  await request;
   expect(outcome(await second.take('Z'))).toMatchObject({ sqlstate: null, rows: [['', pid]] });
 });
 
@@ -135,15 +159,17 @@ it('gives the server to nobody while a cancel of a client that has left is on it
   const [[pid]] = (await first.query(PID)).rows as [[string]];
   const { accepted } = proxy;
 
+  const { sql, open, states } = await gate(pool);
   proxy.holdNewConnections();
-  first.send(bytes.query('select pg_sleep(0.1)'));
-  await runs(pool, 'select pg_sleep');
+  first.send(bytes.query(sql));
+  await runs(pool, sql);
   await first.drop('rst');
   await proxy.connected(accepted + 1);
+  await open();
   second.send(bytes.query(`select pg_sleep(0.1), ${PID.slice(7)}`));
-  while ((await pool.cluster.activity(pool.database)).some(({ state }) => state !== 'idle'));
+  while ((await states()).some((state) => state !== 'idle'));
   await (await pool.raw()).leave();
-  expect((await pool.cluster.activity(pool.database)).map(({ state }) => state)).toEqual(['idle']);
+  expect(await states()).toEqual(['idle']);
   proxy.release();
   expect(outcome(await second.take('Z'))).toMatchObject({ sqlstate: null, rows: [['', pid]] });
 });
@@ -170,9 +196,10 @@ it('does not know the key of a client that has left, nor any wrong one', async (
   const [left, other] = [await pool.raw(), await pool.raw()];
   await left.query('select 1');
   await left.leave();
-  other.send(bytes.query(`select pg_sleep(0.3), ${PID.slice(7)}`));
-  await runs(pool, 'select pg_sleep');
   const [backend] = await pool.backends();
+  const { sql, open } = await gate(pool);
+  other.send(bytes.query(`${sql}, ${PID.slice(7)}`));
+  await runs(pool, sql);
   const own = other.cancelKey;
   const wrong = [
     left.cancelKey,
@@ -186,6 +213,7 @@ it('does not know the key of a client that has left, nor any wrong one', async (
     ...Array.from({ length: 200 }, (_, i) => Buffer.concat([own.subarray(0, 4), bytes.int32(i * 65_537)])),
   ];
   await Promise.all(wrong.map((key) => cancel(pool, key)));
+  await open();
   expect(outcome(await other.take('Z'))).toMatchObject({ sqlstate: null, rows: [['', String(backend)]] });
 });
 
@@ -250,7 +278,7 @@ it('reaches the right one of many queries, with as many cancels at a time as the
   const [meant, ...others] = clients as [TcpClient, ...TcpClient[]];
   const { accepted } = proxy;
   proxy.holdNewConnections();
-  await Promise.all(Array.from({ length: 60 }, () => cancel(pool, meant.cancelKey)));
+  const requests = Promise.all(Array.from({ length: 60 }, () => cancel(pool, meant.cancelKey)));
   await proxy.connected(accepted + 1);
   await (await pool.raw()).leave();
   expect(proxy.accepted - accepted).toBeLessThanOrEqual(4);
@@ -263,6 +291,7 @@ it('reaches the right one of many queries, with as many cancels at a time as the
     await cancel(pool, other.cancelKey);
     expect(outcome(await other.take('Z')).sqlstate).toBe('57014');
   }
+  await requests;
 });
 
 it('works in session mode, and does not hit the reset', async () => {

@@ -126,8 +126,9 @@ describe('servers', () => {
       expectedCloses: ['idle_timeout'],
     });
     const clients = await Promise.all(Array.from({ length: 5 }, () => front.raw()));
-    await Promise.all(clients.map((client) => client.query('select pg_sleep(0.05)')));
+    await Promise.all(clients.map((client) => client.query('begin')));
     expect(await front.backends()).toHaveLength(5);
+    await Promise.all(clients.map((client) => client.query('commit')));
     while ((await front.backends()).length !== 2);
     expect(front.serverCloses).toEqual(['idle_timeout', 'idle_timeout', 'idle_timeout']);
   });

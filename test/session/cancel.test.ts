@@ -301,6 +301,47 @@ describe('while a sent cancel is on its way', () => {
     expect(bob.takeSummary()).toBe('C(SELECT 1) Z(I)');
   });
 
+  test.each(['transaction', 'session'])(
+    'its own connection stays open: its end is what libpq waits for (%s)',
+    (mode) => {
+      const { bench, alice, postgres } = scene({ pool_mode: mode });
+      bench.postgres.cancelling = 'held';
+      alice.query('BEGIN');
+      alice.query('SLEEP');
+      const [first, second] = [cancel(bench, alice.key), cancel(bench, alice.key)];
+      // What comes behind the request changes nothing.
+      first.exchange(m.query('SELECT a'));
+      postgres.finish();
+      bench.run();
+      expect(alice.takeSummary()).toBe('C(SELECT 1) Z(T)');
+      expect(first.isEnded).toBe(false);
+      bench.postgres.cancels[0]!.deliver();
+      bench.postgres.cancels[0]!.close();
+      bench.run();
+      expect([first, second].map(({ isEnded, chunks }) => [isEnded, chunks])).toEqual([
+        [true, []],
+        [true, []],
+      ]);
+      expect(alice.query('COMMIT')).toBe('C(COMMIT) Z(I)');
+    },
+  );
+
+  test('its own connection gives way to those that log in, and to the end of the pooler, without a word', () => {
+    const { bench, alice, postgres } = scene({ max_login_clients: 1 });
+    bench.postgres.cancelling = 'held';
+    alice.query('SLEEP');
+    const first = cancel(bench, alice.key);
+    const second = cancel(bench, alice.key);
+    expect([first.isEnded, second.isEnded, first.chunks]).toEqual([true, false, []]);
+    bench.expectClients('shutdown');
+    bench.expectServers('shutdown');
+    bench.drain();
+    expect([second.isEnded, second.chunks]).toEqual([true, []]);
+    bench.postgres.cancels[0]!.close();
+    postgres.finish();
+    bench.run();
+  });
+
   test('a session-mode client keeps its server', () => {
     const { bench, alice, postgres } = scene({ pool_mode: 'session' });
     bench.postgres.cancelling = 'held';

@@ -56,11 +56,13 @@ const owner: ServerOwner = {
   onCancelsEnded: () => {},
 };
 
+const over = (): void => {};
+
 describe('the lane', () => {
   test('sends so many at a time, and the next when one has closed', () => {
     const { environment, postgres, connect, lane } = setUp(2);
     const servers = Array.from({ length: 5 }, () => connect());
-    for (const server of servers) lane.start(server, () => true);
+    for (const server of servers) lane.start(server, () => true, over);
     environment.run();
     expect([postgres.cancels.length, lane.active, lane.waiting]).toEqual([2, 2, 3]);
     expect(servers.map(({ cancelsInFlight }) => cancelsInFlight)).toEqual([1, 1, 0, 0, 0]);
@@ -74,8 +76,8 @@ describe('the lane', () => {
     const { environment, postgres, connect, lane } = setUp(1);
     let wanted = true;
     const [first, second, third] = [connect(), connect(), connect()];
-    lane.start(first, () => true);
-    lane.start(second, () => wanted);
+    lane.start(first, () => true, over);
+    lane.start(second, () => wanted, over);
     environment.run();
     wanted = false;
     postgres.cancels[0]!.close();
@@ -83,7 +85,7 @@ describe('the lane', () => {
     expect([postgres.cancels.length, lane.active, lane.waiting]).toEqual([1, 0, 0]);
     // Wanted when it set out, not when it arrived.
     let asked = 0;
-    lane.start(third, () => ++asked === 1);
+    lane.start(third, () => ++asked === 1, over);
     environment.run();
     expect([postgres.cancels.length, lane.active, third.cancelsInFlight]).toEqual([1, 0, 0]);
     expect(third.closeWhenFree).toBeNull();
@@ -92,7 +94,7 @@ describe('the lane', () => {
   test('one that was sent and is given up condemns its server', () => {
     const { environment, connect, lane } = setUp(1);
     const server = connect();
-    lane.start(server, () => true);
+    lane.start(server, () => true, over);
     environment.run();
     lane.checkDeadlines(environment.now() + 10_000, 10_000);
     environment.run();
@@ -103,7 +105,7 @@ describe('the lane', () => {
     const { environment, postgres, connect, lane } = setUp(1);
     const server = connect();
     postgres.accepting = 'hang';
-    lane.start(server, () => true);
+    lane.start(server, () => true, over);
     environment.run();
     lane.checkDeadlines(environment.now() + 10_000, 10_000);
     environment.run();
@@ -112,8 +114,8 @@ describe('the lane', () => {
 
   test('0 is no deadline', () => {
     const { environment, connect, lane } = setUp(1);
-    lane.start(connect(), () => true);
-    lane.start(connect(), () => true);
+    lane.start(connect(), () => true, over);
+    lane.start(connect(), () => true, over);
     environment.run();
     lane.checkDeadlines(environment.now() + 1_000_000, 0);
     expect([lane.active, lane.waiting]).toEqual([1, 1]);
@@ -121,7 +123,7 @@ describe('the lane', () => {
 
   test('an unlimited pool has a limit here all the same, and so has the queue', () => {
     const { environment, connect, lane } = setUp(0);
-    for (let i = 0; i < 300; i++) lane.start(connect(), () => true);
+    for (let i = 0; i < 300; i++) lane.start(connect(), () => true, over);
     environment.run();
     expect(lane.active).toBe(20);
     expect(lane.waiting).toBe(200);
@@ -130,10 +132,10 @@ describe('the lane', () => {
   test('one server takes one place in the queue, for what was asked last', () => {
     const { environment, postgres, connect, lane } = setUp(1);
     const [first, second, third] = [connect(), connect(), connect()];
-    lane.start(first, () => true);
-    lane.start(second, () => false);
-    for (let i = 0; i < 1000; i++) lane.start(second, () => true);
-    lane.start(third, () => true);
+    lane.start(first, () => true, over);
+    lane.start(second, () => false, over);
+    for (let i = 0; i < 1000; i++) lane.start(second, () => true, over);
+    lane.start(third, () => true, over);
     environment.run();
     expect(lane.waiting).toBe(2);
     for (let i = 0; i < 2; i++) {
@@ -147,8 +149,41 @@ describe('the lane', () => {
     const { environment, connect, lane, postgres } = setUp(1);
     const server = connect();
     server.cancelKey = null;
-    lane.start(server, () => true);
+    lane.start(server, () => true, over);
     environment.run();
     expect([lane.active, postgres.streams.size]).toEqual([0, 1]);
+  });
+
+  test('tells when each is over: closed, not wanted, replaced by one for a later query, out of bounds, given up', () => {
+    const { environment, postgres, connect, lane } = setUp(1);
+    const servers = Array.from({ length: 12 }, () => connect());
+    const ended: string[] = [];
+    const start = (server: ServerConnection, name: string, wanted = true): void =>
+      lane.start(
+        server,
+        () => wanted,
+        () => ended.push(name),
+      );
+    start(servers[0]!, 'under way');
+    start(servers[1]!, 'unwanted', false);
+    start(servers[2]!, 'earlier query');
+    start(servers[3]!, 'asked once');
+    start(servers[3]!, 'asked twice');
+    environment.run();
+    expect(ended).toEqual([]);
+    servers[2]!.readyCount++;
+    start(servers[2]!, 'later query');
+    expect(ended.splice(0)).toEqual(['earlier query']);
+    for (let i = 4; i < 11; i++) start(servers[i]!, `many ${i}`);
+    start(servers[11]!, 'too many');
+    expect(ended.splice(0)).toEqual(['too many']);
+    postgres.cancels[0]!.close();
+    environment.run();
+    expect(ended.splice(0)).toEqual(['under way', 'unwanted']);
+    lane.checkDeadlines(environment.now() + 10_000, 10_000);
+    environment.run();
+    const rest = Array.from({ length: 7 }, (_, i) => `many ${i + 4}`);
+    expect(new Set(ended)).toEqual(new Set(['asked once', 'asked twice', 'later query', ...rest]));
+    expect(ended).toHaveLength(10);
   });
 });
