@@ -114,16 +114,17 @@ test('an answer is as old as its question: one that was long on its way is not r
   expect(refusal((await logIn(bench, 'alice', 'old')).answer)).toBe(REFUSED);
 });
 
-describe('the console', () => {
-  const console = async (settings = {}) => {
-    const made = scene({ admin_users: 'local', auth_query_cache_ttl: 0, ...settings });
-    made.bench.expectServers('paused', 'config_changed', 'database_removed');
-    const { client } = await logIn(made.bench, 'local', 'local-secret', { database: 'pgbouncer' });
-    return { ...made, boss: client };
-  };
+/** With somebody at the console. */
+async function sceneWithBoss() {
+  const made = scene({ admin_users: 'local', auth_query_cache_ttl: 0 });
+  made.bench.expectServers('paused', 'config_changed', 'database_removed');
+  const { client } = await logIn(made.bench, 'local', 'local-secret', { database: 'pgbouncer' });
+  return { ...made, boss: client };
+}
 
+describe('the console', () => {
   test.each(['PAUSE', 'PAUSE app'])('%s ends them, and who would ask waits for RESUME', async (pause) => {
-    const { bench, peer, boss } = await console();
+    const { bench, peer, boss } = await sceneWithBoss();
     await logIn(bench, 'alice');
     expect(boss.query(pause)).toBe('C(PAUSE) Z(I)');
     expect(bench.postgres.backends).toBe(0);
@@ -143,7 +144,7 @@ describe('the console', () => {
   });
 
   test('PAUSE waits for an answer that is still to come', async () => {
-    const { bench, peer, boss } = await console();
+    const { bench, peer, boss } = await sceneWithBoss();
     peer.reply = () => 'silence';
     const client = bench.connect();
     client.send(m.startup({ user: 'alice', database: 'app' }));
@@ -159,7 +160,7 @@ describe('the console', () => {
   });
 
   test.each(['RECONNECT', 'RECONNECT app'])('%s replaces them', async (reconnect) => {
-    const { bench, peer, boss } = await console();
+    const { bench, peer, boss } = await sceneWithBoss();
     await logIn(bench, 'alice');
     expect(boss.query(reconnect)).toBe('C(RECONNECT) Z(I)');
     expect(peer.sessions[0]!.isGone).toBe(true);

@@ -247,27 +247,28 @@ function verifierOf(password: string, salt = 'W22ZaJ0SNY7soEsUEjb6gQ=='): string
   return `SCRAM-SHA-256$4096:${salt}$${peer.verifierKeys}`;
 }
 
+const OTHER_SALT = 'QSXCR+Q6sek8bf92AAAAAA==';
+
+/** A client that has logged in by a stored verifier, and a server with one of the same password. */
+async function withVerifier(stored: string) {
+  const settings = { auth_type: 'scram-sha-256', pool_mode: 'transaction', server_lifetime: 0 };
+  const bench = sessionBench(settings, { users: { app: { password: stored } }, secrets: {} });
+  bench.expectServers('login_failed', 'lifetime');
+  bench.expectClients('server_unavailable');
+  askScram(bench, 'secret');
+  const client = bench.connect();
+  return { bench, client, types: await scramLogin(bench, client, 'secret') };
+}
+
 describe('a verifier that clients have proven to have the key of', () => {
-  const OTHER_SALT = 'QSXCR+Q6sek8bf92AAAAAA==';
-
-  async function scene(stored: string) {
-    const settings = { auth_type: 'scram-sha-256', pool_mode: 'transaction', server_lifetime: 0 };
-    const bench = sessionBench(settings, { users: { app: { password: stored } }, secrets: {} });
-    bench.expectServers('login_failed', 'lifetime');
-    bench.expectClients('server_unavailable');
-    askScram(bench, 'secret');
-    const client = bench.connect();
-    return { bench, client, types: await scramLogin(bench, client, 'secret') };
-  }
-
   test('opens a server that has the very same', async () => {
-    const { client, types } = await scene(verifierOf('secret'));
+    const { client, types } = await withVerifier(verifierOf('secret'));
     expect(types).toMatch(/^RRS+KZ$/);
     expect(client.query('SELECT a')).toContain('Z(I)');
   });
 
   test('opens none that has another one of the same password, nor is a proof shown to it', async () => {
-    const { bench, types } = await scene(verifierOf('secret', OTHER_SALT));
+    const { bench, types } = await withVerifier(verifierOf('secret', OTHER_SALT));
     expect(types).toBe('E');
     expect(bench.server().received).toHaveLength(1);
   });
@@ -277,7 +278,7 @@ describe('a verifier that clients have proven to have the key of', () => {
     ['another salt', { app: { password: verifierOf('secret', OTHER_SALT) } }],
     ['no secret at all', {}],
   ])('opens nothing more when its user has %s', async (_what, users) => {
-    const { bench, client } = await scene(verifierOf('secret'));
+    const { bench, client } = await withVerifier(verifierOf('secret'));
     const other = bench.connect();
     expect(await scramLogin(bench, other, 'secret')).toMatch(/^RRS+KZ$/);
     expect(client.query('SELECT a')).toContain('Z(I)');

@@ -51,9 +51,9 @@ async function logIn(
 
 const IN = /^RS+KZ$/;
 
-describe('auth_type hba', () => {
-  const hba = () => ({ auth_type: 'hba', auth_hba_file: fileOf(RULES) });
+const hba = () => ({ auth_type: 'hba', auth_hba_file: fileOf(RULES) });
 
+describe('auth_type hba', () => {
   test.each([
     ['no line', 'alice', {}],
     ['a line that rejects', 'bob', {}],
