@@ -187,8 +187,8 @@ const authentication = [
   setting('auth_dbname', 'authDbname', optional(text({ maxBytes: MAX_DATABASE_NAME_BYTES })), null).documented(
     'Database, as it is called under databases, in which auth_query runs; not set means the one the client asks for.',
   ),
-  setting('auth_query_cache_ttl', 'authQueryCacheTtlMs', duration(), 5 * SECOND).documented(
-    'Seconds that an answer of auth_query is used again, so that a changed password still counts; 0 always asks.',
+  setting('auth_query_cache_ttl', 'authQueryCacheTtlMs', duration(), SECOND).documented(
+    'Seconds for which an answer of auth_query counts, and so a password that is changed meanwhile; 0 always asks.',
   ),
   setting('password_command_ttl', 'passwordCommandTtlMs', duration(), 300 * SECOND).documented(
     'Seconds that the output of a password_command is used; 0 runs it for each server connection.',
@@ -333,7 +333,7 @@ const servers = [
     'Whether SCRAM logins to servers are bound to their TLS connection: never, where the server offers it, or no login else.',
   ),
   setting('server_require_auth', 'serverRequireAuth', serverMethods, Object.freeze([])).documented(
-    'Ways in which servers may ask who we are; none given allows all, but a password in clear text only over TLS.',
+    'Ways in which servers may ask who we are; without it all but a password in clear text, which needs TLS or a Unix socket.',
   ),
   setting('server_fast_close', 'serverFastClose', boolean, false).documented(
     'Closes outdated server connections in session mode after the transaction, and their clients with them.',
