@@ -13,6 +13,7 @@ import type { Environment, Timer } from './base/environment.ts';
 import { errors } from './base/errors.ts';
 import type { Logger } from './base/logger.ts';
 import { type LogSettings, ProcessLog } from './base/process-log.ts';
+import { CancelRouter } from './client/cancel-router.ts';
 import { ClientLogin, type LoginContext } from './client/client-login.ts';
 import { ClientRegistry } from './client/client-registry.ts';
 import { takeSnapshot } from './client/client-snapshot.ts';
@@ -40,6 +41,7 @@ import { TlsContexts } from './net/tls-contexts.ts';
 import { watchFolder } from './net/watch-folder.ts';
 import { DatabaseControl } from './pool/database-control.ts';
 import { Janitor } from './pool/janitor.ts';
+import { Peers } from './pool/peers.ts';
 import { upkeep } from './pool/pool-upkeep.ts';
 import { ProcessBudget } from './pool/process-budget.ts';
 import { Router } from './pool/router.ts';
@@ -102,6 +104,7 @@ export class Pooler {
   readonly #resolver: Resolver;
   readonly #router: Router;
   readonly #secrets: SecretDirectory;
+  readonly #peers: Peers;
   readonly #registry: ClientRegistry;
   readonly #consoles: Consoles;
   readonly #control: DatabaseControl;
@@ -183,6 +186,7 @@ export class Pooler {
       secrets: this.#secrets,
       security: this.#tls,
     });
+    this.#peers = new Peers({ environment, resolver: this.#resolver, security: this.#tls, config });
     const systemUser = settings.unixSocketDir === null ? null : onlyUserOf(settings.unixSocketDir);
     this.#control = new DatabaseControl(this.#router, this.#secrets.queries);
     this.#suspension = new Suspension({
@@ -201,6 +205,7 @@ export class Pooler {
       log: this.log,
       router: this.#router,
       registry: this.#registry,
+      cancels: new CancelRouter(this.#registry.cancelKeys, this.#peers),
       secrets: this.#secrets,
       statements,
       console: this.#consoles,
@@ -408,6 +413,7 @@ export class Pooler {
       if (this.#state === 'ready') this.#watchFiles(config);
       // While nobody is served any more there is nothing that pools could do with it.
       if (this.#router.isStopped) return;
+      this.#peers.configure(config);
       this.#router.configure(config);
       this.#registry.configure(config);
     };
@@ -431,7 +437,7 @@ export class Pooler {
       config: () => this.config,
       snapshot: () => this.snapshot(),
       details: () => this.#details(),
-      peers: () => [],
+      peers: () => this.#peers.snapshot(),
       actions: {
         reload: async () => ((await this.reload()).ok ? null : errors.reloadFailed()),
         set: async (name, value) => ((await this.set(name, value)).ok ? null : errors.setFailed()),
@@ -469,6 +475,7 @@ export class Pooler {
   #onRound(nowMs: number): void {
     const { settings } = this.config;
     this.#registry.checkDeadlines(nowMs);
+    this.#peers.checkDeadlines(nowMs, settings.cancelWaitTimeoutMs);
     for (const pool of this.#router.pools) upkeep(pool, settings, nowMs);
     this.#users.check(nowMs);
     this.#secrets.queries.tick(nowMs);
@@ -477,9 +484,14 @@ export class Pooler {
     this.#router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);
   }
 
+  /**
+   * As in PgBouncer, the Unix socket stays as long as anything does: peers pass on cancels of those who are still there,
+   * and the console can be asked for them.
+   */
   async #stopListening(): Promise<void> {
     this.#state = 'draining';
-    await this.#listeners.close();
+    this.#registry.close();
+    await this.#listeners.closeAddresses();
   }
 
   /** `/readyz` says no from now on; resolves after shutdown_delay. */
@@ -495,10 +507,13 @@ export class Pooler {
     this.#router.stop(report, 'shutdown');
     this.#secrets.queries.stop();
     this.#suspension.end();
-    for (const login of [...this.#registry.logins, ...this.#registry.entering]) login.onShutdown(report);
+    this.#registry.endLogins(report);
     for (const client of this.#registry.clients) client.drain(report, 'shutdown');
     this.#consoles.close(report);
     await closed;
+    await this.#settled(() => this.#isEmpty());
+    await this.#listeners.close();
+    this.#peers.close();
     await this.#settled(() => this.#isEmpty());
     this.#reloadTimer?.cancel();
     this.#watch.close();
@@ -510,6 +525,8 @@ export class Pooler {
 
   /** Ends everything that is still there. */
   #cut(): void {
+    void this.#listeners.close();
+    this.#registry.endLogins(errors.shuttingDown());
     for (const client of this.#registry.clients) client.close('shutdown', errors.shuttingDown());
     for (const pool of this.#router.pools) pool.closeServers('shutdown');
   }

@@ -8,11 +8,12 @@ import { type ErrorReport, errors } from '../base/errors.ts';
 import { CONSOLE_DATABASE, type ConsoleGuest, type ConsoleHandler } from '../client/console-handler.ts';
 import type { ClientConnectionSnapshot, DetailSnapshot } from '../client/detail-snapshot.ts';
 import type { Config } from '../config/config.ts';
+import type { PeerSnapshot } from '../pool/peers.ts';
 import type { PoolerSnapshot } from '../pool/snapshot.ts';
 import type { CommandContext } from './admin-commands.ts';
 import { AdminConsole, type ConsoleOwner } from './admin-console.ts';
 import { type ConsoleRight, rightOf } from './console-right.ts';
-import type { ConsolesSnapshot, PeerSnapshot } from './show-source.ts';
+import type { ConsolesSnapshot } from './show-source.ts';
 import { TrafficAverages } from './traffic-averages.ts';
 
 export interface ConsolesOptions extends Omit<CommandContext, 'source'> {
@@ -34,6 +35,7 @@ export class Consoles implements ConsoleHandler, ConsoleOwner {
   readonly #options: ConsolesOptions;
   readonly #consoles = new Set<AdminConsole>();
   readonly #averages: TrafficAverages;
+  #closedWith: ErrorReport | null = null;
   #logins = 0;
   #queries = 0;
 
@@ -66,8 +68,9 @@ export class Consoles implements ConsoleHandler, ConsoleOwner {
     this.#averages.check(nowMs, statsPeriodMs, () => this.#options.snapshot().databases);
   }
 
-  /** Ends all of them. */
+  /** Ends all of them; whoever comes later hears the same. */
   close(report: ErrorReport): void {
+    this.#closedWith = report;
     for (const console of this.#consoles) console.close('shutdown', report);
   }
 
@@ -75,6 +78,7 @@ export class Consoles implements ConsoleHandler, ConsoleOwner {
 
   refusal(user: string): ErrorReport | null {
     if (this.rightOf(user) === null) return errors.consoleNotAllowed();
+    if (this.#closedWith !== null) return this.#closedWith;
     return this.#consoles.size >= MAX_CONSOLES ? errors.tooManyConsoles(MAX_CONSOLES) : null;
   }
 

@@ -1,6 +1,7 @@
 /** What the tables of SHOW are made of: plain data, taken when it is asked for. It knows no table. */
 import type { ClientConnectionSnapshot, DetailSnapshot } from '../client/detail-snapshot.ts';
 import type { Config } from '../config/config.ts';
+import type { PeerSnapshot } from '../pool/peers.ts';
 import type { PoolerSnapshot } from '../pool/snapshot.ts';
 import type { TrafficAverage } from './traffic-averages.ts';
 
@@ -10,17 +11,6 @@ export interface ConsolesSnapshot {
   /** Since the start. */
   readonly logins: number;
   readonly queries: number;
-}
-
-export interface PeerSnapshot {
-  readonly id: number;
-  readonly host: string;
-  readonly port: number;
-  readonly poolSize: number;
-  readonly activeCancels: number;
-  readonly waitingCancels: number;
-  /** Connections to it that are being opened. */
-  readonly connecting: number;
 }
 
 export interface ShowSource {

@@ -2,7 +2,7 @@
  * The cancel keys of clients. Before protocol 3.2 they have 8 bytes, in PgBouncer's own layout so that its peers
  * understand them: byte 0 random with the top bit clear (libpq reads the process id as signed); 1–2 peer id,
  * little-endian; 3 worker; 4–7 random, but the two low bits of byte 7 are the hops that the key may still travel.
- * Since 3.2 they have 32, of which no peer hears: 0–3 are the process id alone, random with the top bit clear as long as
+ * Since 3.2 they have 32, of which no peer hears, if there are no peers (a PgBouncer drops such long ones): 0–3 are the process id alone, random with the top bit clear as long as
  * there is no real one to be told; 4–5 peer id; 6 worker; 7–31 random.
  */
 import type { Environment } from '../base/environment.ts';
@@ -11,7 +11,7 @@ import { LONG_KEYS_MINOR } from '../protocol/protocol-version.ts';
 export const SHORT_KEY_BYTES = 8;
 export const LONG_KEY_BYTES = 32;
 
-/** Peer id and worker: there are none yet. */
+/** Peer id and worker; there is but one worker. */
 const ROUTING_BYTES = 3;
 const SHORT_ROUTING_AT = 1;
 const LONG_ROUTING_AT = 4;
@@ -23,21 +23,26 @@ const HOPS_MASK = 0x03;
 
 export class CancelKeys<Client> {
   readonly #environment: Environment;
+  readonly #peerId: number;
   readonly #clients = new Map<string, Client>();
   /** Unpredictable bytes that were drawn ahead: one system call for many keys. Each is used once. */
   #random: Buffer = Buffer.alloc(0);
 
-  constructor(environment: Environment) {
+  /** `peerId`: this pooler's own; 0 if it has no peers. */
+  constructor(environment: Environment, peerId: number) {
     this.#environment = environment;
+    this.#peerId = peerId;
   }
 
   /** A key that nobody has, for `add`. `minor` is the version of protocol 3 that its client speaks. */
   create(minor: number): Buffer {
     for (;;) {
-      const key = minor >= LONG_KEYS_MINOR ? this.#draw(LONG_KEY_BYTES) : this.#draw(SHORT_KEY_BYTES);
+      const isLong = minor >= LONG_KEYS_MINOR && this.#peerId === 0;
+      const key = this.#draw(isLong ? LONG_KEY_BYTES : SHORT_KEY_BYTES);
       key[0] = key[0]! & 0x7f;
-      const routingAt = key.length === SHORT_KEY_BYTES ? SHORT_ROUTING_AT : LONG_ROUTING_AT;
+      const routingAt = isLong ? LONG_ROUTING_AT : SHORT_ROUTING_AT;
       key.fill(0, routingAt, routingAt + ROUTING_BYTES);
+      key.writeUInt16LE(this.#peerId, routingAt);
       setHops(key);
       if (!this.#clients.has(textOf(key))) return key;
     }

@@ -32,6 +32,7 @@ import { parseStartupPacket, type StartupPacket, startupPacketLength } from '../
 import type { StatementRegistry } from '../server/statement-registry.ts';
 import type { Setting } from './adjustment.ts';
 import { authenticationMessage } from './authentication-message.ts';
+import type { CancelRouter } from './cancel-router.ts';
 import type { ClientIdentity } from './client.ts';
 import { ClientEncryption } from './client-encryption.ts';
 import { ClientParameters } from './client-parameters.ts';
@@ -50,6 +51,7 @@ export interface LoginContext {
   config: Config;
   readonly router: Router;
   readonly registry: ClientRegistry;
+  readonly cancels: CancelRouter;
   readonly keys: DerivedKeys;
   policy: AuthPolicy;
   /** Who is at the other end of our Unix socket; null if that cannot be known. */
@@ -253,9 +255,7 @@ export class ClientLogin implements WireReader, Login, LoginWaiter {
    */
   #cancel(key: Buffer): void {
     this.#state = 'cancelling';
-    const client = this.#context.registry.cancelKeys.find(key);
-    if (client === null) this.#leave();
-    else client.cancel(() => this.#leave());
+    this.#context.cancels.cancel(key, () => this.#leave());
   }
 
   #onNegotiation(what: 'SSL' | 'GSSAPI encryption', followed: boolean): void {

@@ -61,12 +61,13 @@ export class ClientRegistry implements ClientListener {
   readonly #idleLists = new Map<number, LinkedList<IdleEntry>>();
   readonly #idleEntries = new Map<Client, IdleEntry>();
   #onEmpty: (() => void) | null = null;
+  #isClosed = false;
 
   constructor(environment: Environment, settings: Settings, log: Logger) {
     this.#environment = environment;
     this.#settings = settings;
     this.#log = log;
-    this.cancelKeys = new CancelKeys(environment);
+    this.cancelKeys = new CancelKeys(environment, settings.peerId);
     this.failedLogins = new FailedLogins(settings);
   }
 
@@ -121,6 +122,11 @@ export class ClientRegistry implements ClientListener {
     return null;
   }
 
+  /** From now on nobody becomes a client. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
   /** The client is who it says, but has to wait. */
   enter(login: Login): void {
     this.entering.push(login);
@@ -131,10 +137,16 @@ export class ClientRegistry implements ClientListener {
     login.list?.remove(login);
   }
 
+  /** Ends all that are not clients yet. */
+  endLogins(report: ErrorReport): void {
+    for (const login of [...this.logins, ...this.entering]) login.onShutdown(report);
+  }
+
   /** Why one more client of `database` and `user` cannot come in; null if it can. */
   refusal(database: string, user: string, limits: PoolSettings): ErrorReport | null {
     const { maxClientConn } = this.#settings;
     const { maxDbClientConnections, maxUserClientConnections } = limits;
+    if (this.#isClosed) return errors.shuttingDown();
     if (this.clients.size + this.entering.size >= maxClientConn) return errors.tooManyClients(maxClientConn);
     if (maxDbClientConnections > 0 && (this.#byDatabase.get(database) ?? 0) >= maxDbClientConnections) {
       return errors.tooManyDatabaseClients(maxDbClientConnections);

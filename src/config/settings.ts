@@ -57,6 +57,8 @@ export const MAX_PEER_ID = 65_535;
 const DEFAULT_AUTH_QUERY =
   'SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname=$1 AND rolcanlogin';
 const authQueryText = text({ mustContain: '$1' });
+/** PgBouncer's own bound for the number that a pooler gives itself. */
+const MAX_OWN_PEER_ID = 16_383;
 
 const listening = [
   setting('listen_addr', 'listenAddr', listenAddresses, Object.freeze(['127.0.0.1']), 'restart')
@@ -74,6 +76,9 @@ const listening = [
     ),
   setting('so_reuseport', 'soReuseport', boolean, false, 'restart').documented(
     'Lets several processes listen on one port, among which the kernel spreads clients; needs Node.js 22.12.',
+  ),
+  setting('peer_id', 'peerId', integer(0, MAX_OWN_PEER_ID), 0, 'restart').documented(
+    'Number of this pooler in its group, whose others, in `peers`, cancel requests are passed on to; 0 means none.',
   ),
   setting('unix_socket_dir', 'unixSocketDir', unixFolder, null, 'restart')
     .inIni('/tmp')

@@ -8,7 +8,7 @@ const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/
 
 export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<string>>> = {
   pgbouncer: words(`
-    auth_ldap_options peer_id
+    auth_ldap_options
   `),
   databases: new Set(),
   users: new Set(),

@@ -33,9 +33,9 @@ async function runs(pool: PoolerFixture, sql: string): Promise<void> {
 /** A statement that runs until `open`: it waits for a lock. */
 interface Gate {
   readonly sql: string;
-  open(): Promise<void>;
+  readonly open: () => Promise<void>;
   /** What the pooler's sessions do. */
-  states(): Promise<string[]>;
+  readonly states: () => Promise<string[]>;
 }
 
 async function gate(pool: PoolerFixture): Promise<Gate> {

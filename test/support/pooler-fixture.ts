@@ -24,6 +24,7 @@ export interface PoolerOptions {
   /** Further entries; those that give no host and port are on `cluster`. */
   readonly databases?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly users?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  readonly peers?: Readonly<Record<number, Readonly<Record<string, unknown>>>>;
   /** An existing database to be used instead of a new one. */
   readonly databaseName?: string;
   /** Where the database is instead of on the cluster itself: a proxy in front of it. */
@@ -78,6 +79,7 @@ export function configurationOf(options: PoolerOptions, database: string): objec
     databases,
     rawDatabases,
     users: userEntries,
+    peers,
     through,
     pool_size,
     ...others
@@ -103,6 +105,7 @@ export function configurationOf(options: PoolerOptions, database: string): objec
     },
     databases: { [database]: { host, port, ...entry }, ...Object.fromEntries(otherEntries), ...rawDatabases },
     ...(userEntries === undefined ? {} : { users: userEntries }),
+    ...(peers === undefined ? {} : { peers }),
   };
 }
 

@@ -11,6 +11,7 @@ import { parseSecret } from '../../src/auth/secret.ts';
 import { BoundedLog } from '../../src/base/bounded-log.ts';
 import type { ClientCloseReason, ServerCloseReason } from '../../src/base/close-reason.ts';
 import { errors } from '../../src/base/errors.ts';
+import { CancelRouter } from '../../src/client/cancel-router.ts';
 import type { Client } from '../../src/client/client.ts';
 import { ClientLogin, type LoginContext } from '../../src/client/client-login.ts';
 import { ClientRegistry } from '../../src/client/client-registry.ts';
@@ -25,6 +26,7 @@ import { Resolver } from '../../src/net/resolver.ts';
 import type { ServerSecurity } from '../../src/net/server-security.ts';
 import { DatabaseControl } from '../../src/pool/database-control.ts';
 import { Janitor } from '../../src/pool/janitor.ts';
+import { Peers } from '../../src/pool/peers.ts';
 import type { Pool } from '../../src/pool/pool.ts';
 import { upkeep } from '../../src/pool/pool-upkeep.ts';
 import { ProcessBudget } from '../../src/pool/process-budget.ts';
@@ -52,6 +54,7 @@ export interface BenchSetup {
   /** Instead of `app`, which is at 10.0.0.1:5432. */
   readonly databases?: Readonly<Record<string, unknown>>;
   readonly users?: Readonly<Record<string, unknown>>;
+  readonly peers?: Readonly<Record<string, unknown>>;
   /** Secrets as auth_file has them; without it every user exists, with `<name>-secret` as password. */
   readonly secrets?: Readonly<Record<string, string>>;
   readonly seed?: number;
@@ -97,6 +100,7 @@ export class SessionBench {
   readonly budget: ProcessBudget;
   readonly router: Router;
   readonly secrets: SecretDirectory;
+  readonly peers: Peers;
   readonly resolver: Resolver;
   readonly janitor: Janitor;
   readonly statements = new StatementRegistry();
@@ -162,6 +166,12 @@ export class SessionBench {
       secrets: this.secrets,
       security: setup.serverSecurity ?? noServerTls,
     });
+    this.peers = new Peers({
+      environment,
+      resolver: this.resolver,
+      security: setup.serverSecurity ?? noServerTls,
+      config,
+    });
     this.#suspension = new Suspension({
       environment,
       clients: this.registry.clients,
@@ -179,7 +189,7 @@ export class SessionBench {
       config: () => config,
       snapshot: () => this.#snapshot(),
       details: () => this.#details(),
-      peers: () => [],
+      peers: () => this.peers.snapshot(),
       actions: this.actions,
     });
     this.#logins = {
@@ -191,6 +201,7 @@ export class SessionBench {
       log,
       router: this.router,
       registry: this.registry,
+      cancels: new CancelRouter(this.registry.cancelKeys, this.peers),
       secrets: this.secrets,
       statements,
       console: this.consoles,
@@ -302,12 +313,13 @@ export class SessionBench {
   }
 
   /** Goes on with another configuration, as `src/pooler.ts` does it; settings that are not named are as they were. */
-  reload(settings: BenchSettings = {}, setup: Pick<BenchSetup, 'databases' | 'users'> = {}): void {
+  reload(settings: BenchSettings = {}, setup: Pick<BenchSetup, 'databases' | 'users' | 'peers'> = {}): void {
     this.environment.post(() => {
       this.config = benchConfig({ ...this.#settings, ...settings }, { ...this.#setup, ...setup });
       for (const { key, used } of usesOf(this)) this.overdrafts.set(key, used);
       this.#logins.config = this.config;
       this.secrets.reload(this.config);
+      this.peers.configure(this.config);
       this.router.configure(this.config);
       this.registry.configure(this.config);
     });
@@ -320,7 +332,7 @@ export class SessionBench {
       const report = errors.shuttingDown();
       this.router.stop(report, 'shutdown');
       this.secrets.queries.stop();
-      for (const login of this.registry.logins) login.onShutdown(report);
+      this.registry.endLogins(report);
       for (const client of this.registry.clients) client.drain(report, 'shutdown');
     });
     this.environment.run();
@@ -437,6 +449,7 @@ export class SessionBench {
     const { settings } = this.config;
     this.consoles.onRound(nowMs);
     this.registry.checkDeadlines(nowMs);
+    this.peers.checkDeadlines(nowMs, settings.cancelWaitTimeoutMs);
     for (const pool of this.router.pools) upkeep(pool, settings, nowMs);
     this.secrets.queries.tick(nowMs);
     this.router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);
@@ -455,6 +468,7 @@ function benchConfig({ pool_size, ...settings }: BenchSettings, setup: BenchSetu
     },
     databases: setup.databases ?? DEFAULT_DATABASES,
     users: setup.users ?? {},
+    peers: setup.peers ?? {},
   });
 }
 

@@ -5,7 +5,7 @@ import { VirtualEnvironment } from '../../support/virtual-environment.ts';
 
 /** Which bits of 200 keys were ever 1, and which ever 0. */
 function bitsOf(minor: number): { readonly ones: number[]; readonly zeros: number[] } {
-  const keys = new CancelKeys<string>(new VirtualEnvironment());
+  const keys = new CancelKeys<string>(new VirtualEnvironment(), 0);
   const ones: number[] = [];
   const zeros: number[] = [];
   for (let i = 0; i < 200; i++) {
@@ -21,7 +21,7 @@ describe('a key', () => {
   test.each([0, 1])(
     'before 3.2 (3.%i) has 8 bytes: the top bit clear, peer and worker 0, both hop bits set',
     (minor) => {
-      const keys = new CancelKeys<string>(new VirtualEnvironment());
+      const keys = new CancelKeys<string>(new VirtualEnvironment(), 0);
       for (let i = 0; i < 500; i++) {
         const key = keys.create(minor);
         expect(key).toHaveLength(SHORT_KEY_BYTES);
@@ -50,7 +50,7 @@ describe('a key', () => {
     const length = minor === 0 ? 8 : 32;
     const answers = [Buffer.alloc(length, 1), Buffer.alloc(length, 1), Buffer.alloc(length, 2)];
     environment.randomBytes = () => Buffer.from(answers.shift()!);
-    const keys = new CancelKeys<string>(environment);
+    const keys = new CancelKeys<string>(environment, 0);
     const first = keys.create(minor);
     keys.add(first, 'alice');
     expect(keys.create(minor)).not.toEqual(first);
@@ -58,7 +58,7 @@ describe('a key', () => {
   });
 
   test('never has bytes of another one, however short and long ones follow each other', () => {
-    const keys = new CancelKeys<string>(new VirtualEnvironment());
+    const keys = new CancelKeys<string>(new VirtualEnvironment(), 0);
     const tails = Array.from({ length: 1000 }, (_, i) =>
       keys
         .create(i % 3)
@@ -70,7 +70,7 @@ describe('a key', () => {
 });
 
 describe('a look-up', () => {
-  const keys = new CancelKeys<string>(new VirtualEnvironment());
+  const keys = new CancelKeys<string>(new VirtualEnvironment(), 0);
   const [alice, bob, carol] = [keys.create(0), keys.create(0), keys.create(2)];
   keys.add(alice, 'alice');
   keys.add(bob, 'bob');

@@ -133,6 +133,7 @@ describe('the table', () => {
       'listen_port',
       'listen_backlog',
       'so_reuseport',
+      'peer_id',
       'unix_socket_dir',
       'unix_socket_mode',
       'unix_socket_group',

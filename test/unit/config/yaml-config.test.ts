@@ -216,7 +216,7 @@ pools: {}
       '2:13: "pool_size" is not a setting of the section "pgbouncer", but of a database, a user, and a peer',
     ],
     ['session_attach: login', '2:13: "session_attach" is not supported yet'],
-    ['peer_id: 1', '2:13: PgBouncer\'s setting "peer_id" is not supported yet'],
+    ['peer_id: 16384', '2:22: bad value for "peer_id": expected a whole number from 0 to 16383, found 16384'],
     [
       'auth_type: ldap',
       '2:24: bad value for "auth_type": PgBouncer\'s "ldap" is not supported yet (supported: any, trust, plain, md5, scram-sha-256, cert, hba)',
