@@ -60,6 +60,7 @@ export const SERVER_CLOSE_REASONS = {
   transaction_left_open: 'connect_query left a transaction open',
   not_answering: 'server does not answer',
   evicted: 'evicted for another pool',
+  replaced: 'replaced by one with other startup parameters',
   over_limit: 'pool is over its size',
   address_changed: 'server address changed',
   unneeded: 'nobody needs it any more',

@@ -2,8 +2,10 @@
  * The cancel keys of clients. Before protocol 3.2 they have 8 bytes, in PgBouncer's own layout so that its peers
  * understand them: byte 0 random with the top bit clear (libpq reads the process id as signed); 1–2 peer id,
  * little-endian; 3 worker; 4–7 random, but the two low bits of byte 7 are the hops that the key may still travel.
- * Since 3.2 they have 32, of which no peer hears, if there are no peers (a PgBouncer drops such long ones): 0–3 are the process id alone, random with the top bit clear as long as
- * there is no real one to be told; 4–5 peer id; 6 worker; 7–31 random.
+ * A client that has a server of its own from its login on is told that one's process id instead of bytes 0–3, if there
+ * are no peers. Since 3.2, and without peers (a PgBouncer drops long keys), they have 32, of which no peer hears: 0–3 are
+ * the process id alone, random with the top bit clear as long as there is no real one to be told; 4–5 peer id; 6 worker;
+ * 7–31 random.
  */
 import type { Environment } from '../base/environment.ts';
 import { LONG_KEYS_MINOR } from '../protocol/protocol-version.ts';
@@ -17,6 +19,9 @@ const SHORT_ROUTING_AT = 1;
 const LONG_ROUTING_AT = 4;
 
 const RANDOM_AHEAD_BYTES = 1024;
+
+/** libpq reads it as signed. */
+const MAX_PID = 0x7fff_ffff;
 
 /** Keys are issued with both bits set, and looked up so, whatever a peer has counted down. */
 const HOPS_MASK = 0x03;
@@ -34,8 +39,11 @@ export class CancelKeys<Client> {
     this.#peerId = peerId;
   }
 
-  /** A key that nobody has, for `add`. `minor` is the version of protocol 3 that its client speaks. */
-  create(minor: number): Buffer {
+  /**
+   * A key that nobody has, for `add`. `minor` is the version of protocol 3 that its client speaks, `pid` the process that
+   * answers it alone, 0 if there is none: a short key then has no room for its routing, which one process needs not.
+   */
+  create(minor: number, pid = 0): Buffer {
     for (;;) {
       const isLong = minor >= LONG_KEYS_MINOR && this.#peerId === 0;
       const key = this.#draw(isLong ? LONG_KEY_BYTES : SHORT_KEY_BYTES);
@@ -43,6 +51,7 @@ export class CancelKeys<Client> {
       const routingAt = isLong ? LONG_ROUTING_AT : SHORT_ROUTING_AT;
       key.fill(0, routingAt, routingAt + ROUTING_BYTES);
       key.writeUInt16LE(this.#peerId, routingAt);
+      if (pid > 0 && pid <= MAX_PID && this.#peerId === 0) key.writeUInt32BE(pid);
       setHops(key);
       if (!this.#clients.has(textOf(key))) return key;
     }

@@ -4,6 +4,7 @@
  */
 import type { ClientCloseReason } from '../base/close-reason.ts';
 import type { PoolSettings } from '../config/pool-settings.ts';
+import type { Settings } from '../config/settings.ts';
 import type { Wire } from '../net/wire.ts';
 import { STATUS_IDLE } from '../protocol/message-type.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
@@ -19,6 +20,7 @@ export class ClientDeadlines {
   /** Since when bytes wait for the client without any leaving, and how many had left by then. */
   #stuckSinceMs = 0;
   #leftBytes = 0;
+  #leavingSinceMs = 0;
 
   constructor(limits: PoolSettings, writeTimeoutMs: number) {
     this.#limits = limits;
@@ -41,6 +43,24 @@ export class ClientDeadlines {
       return 'idle_transaction_timeout';
     }
     return this.isStuck(wire, this.#writeTimeoutMs, nowMs) ? 'write_timeout' : null;
+  }
+
+  /** The client has taken leave. */
+  leaves(nowMs: number): void {
+    this.#leavingSinceMs = nowMs;
+  }
+
+  /** A client that has taken leave is sent its answers, but nobody has to wait for it for long: why it goes now, or null. */
+  outstayed(
+    reason: ClientCloseReason,
+    wire: Wire,
+    { abandonedQueryTimeoutMs, serverRecoveryTimeoutMs }: Settings,
+    nowMs: number,
+  ): ClientCloseReason | null {
+    if (abandonedQueryTimeoutMs > 0 && nowMs - this.#leavingSinceMs >= abandonedQueryTimeoutMs) {
+      return 'abandoned_query_timeout';
+    }
+    return this.isStuck(wire, serverRecoveryTimeoutMs, nowMs) ? reason : null;
   }
 
   /** Whether the client has taken nothing for `limitMs` although something waits for it. 0 is no limit. */

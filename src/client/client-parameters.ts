@@ -2,8 +2,10 @@
  * The session parameters of one client: the values of what servers report, as it knows them, and its wishes for what
  * they do not. It says whether a server has them, and what has to be done to one that has not. It sends nothing.
  */
+import type { CanonicalValues } from '../pool/canonical-values.ts';
 import type { ParameterTable, Values } from '../server/parameter-table.ts';
 import type { ServerParameters } from '../server/server-parameters.ts';
+import type { StartupSet } from '../server/startup-set.ts';
 import type { Wishes } from '../server/wishes.ts';
 import type { Adjustment, Setting } from './adjustment.ts';
 
@@ -24,6 +26,7 @@ export class ClientParameters {
   /** Reports that come before the next ReadyForQuery of this one may be what a RESET has brought about. */
   #resetOn: Reporter | null = null;
   #resetReadyCount = 0;
+  #hasBegun = false;
 
   /** `reported` is what servers have, `startup` what the client asks for, in their order. */
   constructor(table: ParameterTable, reported: ReadonlyMap<string, string>, startup: Iterable<Setting>) {
@@ -42,6 +45,25 @@ export class ClientParameters {
 
   get(place: number): string | null {
     return this.#values[place] ?? null;
+  }
+
+  /**
+   * `server`, the client's first, was opened with `startup`, which is the client's: what it has made of that is what the
+   * client has, and what RESET returns to. `canonical` learns how it spells values.
+   */
+  begin(server: ServerParameters, startup: StartupSet, canonical: CanonicalValues): void {
+    if (this.#hasBegun) return;
+    this.#hasBegun = true;
+    for (let place = 0; place < this.#table.size; place++) {
+      const spelling = server.initial(place);
+      const own = this.get(place);
+      const name = this.#table.name(place);
+      if (spelling === null || spelling === own || !startup.has(name)) continue;
+      if (own !== null) canonical.learn(name, own, spelling);
+      this.#set(place, spelling);
+      this.#startup = this.#table.with(this.#startup, place, spelling);
+      (this.#untold ??= new Set()).add(place);
+    }
   }
 
   /** Whether `server` can serve as it is. The one comparison on the data path. */

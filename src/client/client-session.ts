@@ -16,10 +16,11 @@ import type { Waiter } from '../pool/waiter.ts';
 import { type ErrorFields, fatalReport } from '../protocol/error-fields.ts';
 import { MessageFramer } from '../protocol/message-framer.ts';
 import * as type from '../protocol/message-type.ts';
-import { errorResponse, noticeResponse } from '../protocol/server-messages.ts';
+import { errorResponse } from '../protocol/server-messages.ts';
 import type { SessionState } from '../protocol/statement-peek.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerHolder, ServerLoss } from '../server/server-holder.ts';
+import type { StartupSet } from '../server/startup-set.ts';
 import type { StatementRegistry } from '../server/statement-registry.ts';
 import type { Client, ClientDetails, ClientListener, ClientOptions } from './client.ts';
 import { ClientDeadlines } from './client-deadlines.ts';
@@ -27,12 +28,16 @@ import { CLIENT_IS_GONE, deadlineWords, type LastWords, lossWords, SERVER_ENDS_W
 import type { ClientParameters } from './client-parameters.ts';
 import { ClientRequests, type RequestHost } from './client-requests.ts';
 import { assertClientMove, type ClientState } from './client-state.ts';
+import type { Greeting } from './login-attachment.ts';
 import { type PreparationListener, ServerPreparation } from './server-preparation.ts';
 import { SessionEffects } from './session-effects.ts';
+import { QUEUED_NOTICE } from './welcome.ts';
 
 export interface ClientSessionOptions extends ClientOptions {
   readonly environment: Environment;
   readonly parameters: ClientParameters;
+  /** What its servers are opened with. */
+  readonly startup: StartupSet;
   readonly statements: StatementRegistry;
   readonly listener: ClientListener;
 }
@@ -58,11 +63,12 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
   #releasePending = false;
   /** What it is told at the end of its transaction. */
   #endsWith: LastWords | null = null;
+  /** What lets the client in with its first server, from what that one reports; null if it is in. */
+  #greeting: Greeting | null = null;
   /** Its pool has become one whose servers are shared: that changes the client when it has no server. */
   #isToMap = false;
   /** It ends when what was asked before is answered, and then with these words. */
   #leaving: LastWords | null = null;
-  #leavingSinceMs = 0;
 
   constructor(options: ClientSessionOptions) {
     this.#options = options;
@@ -109,6 +115,17 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
 
   get parameters(): ClientParameters {
     return this.#options.parameters;
+  }
+
+  get startup(): StartupSet {
+    return this.#options.startup;
+  }
+
+  /** The client has waited in its login for `server`, which it is let in with. */
+  enter(server: ServerConnection, greeting: Greeting): void {
+    this.#greeting = greeting;
+    this.#wire.hold();
+    if (this.#takes(server)) this.#resume();
   }
 
   // From the client
@@ -186,7 +203,7 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
       return;
     }
     this.#leaving = words;
-    this.#leavingSinceMs = this.#options.environment.now();
+    this.#deadlines.leaves(this.#options.environment.now());
     this.#framer.stop();
   }
 
@@ -197,8 +214,7 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
   }
 
   onLongWait(): void {
-    const message = 'No server connection available in postgres backend, client being queued';
-    this.#wire.reply(noticeResponse('NOTICE', { sqlstate: '00000', message }));
+    this.#wire.reply(QUEUED_NOTICE);
   }
 
   onNoServer(report: ErrorReport, reason: ClientCloseReason): void {
@@ -208,9 +224,9 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
   /** Links the server, or has it prepared first and answers false. */
   #takes(server: ServerConnection): boolean {
     this.#server = server;
+    this.parameters.begin(server.parameters, this.startup, this.#pool.canonical);
     if (this.parameters.matches(server.parameters)) {
-      server.link(this);
-      this.#become('linked');
+      this.#link(server, []);
       return true;
     }
     if (this.#state === 'idle') this.#become('waiting');
@@ -219,10 +235,20 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
   }
 
   onPrepared(server: ServerConnection, changes: readonly Buffer[]): void {
-    for (const change of changes) this.#wire.reply(change);
+    this.#link(server, changes);
+    this.#resume();
+  }
+
+  #link(server: ServerConnection, changes: readonly Buffer[]): void {
+    const greeting = this.#greeting;
+    if (greeting === null) for (const change of changes) this.#wire.reply(change);
     server.link(this);
     this.#become('linked');
-    this.#resume();
+    if (greeting === null) return;
+    this.#greeting = null;
+    this.#wire.send(greeting(server.reported));
+    // A reload may have made it a server for everybody.
+    if (this.#pool.settings.poolMode !== 'session') this.#release(server);
   }
 
   onRefused(error: ErrorFields): void {
@@ -234,10 +260,7 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
     server.closeWhenFree ??= 'parameter_failed';
     server.unlink();
     const { refusal } = this.#pool;
-    if (refusal !== null) {
-      this.close('server_unavailable', refusal);
-      return;
-    }
+    if (refusal !== null) return this.close('server_unavailable', refusal);
     const other = this.#pool.acquire(this);
     if (other !== null && this.#takes(other)) this.#resume();
   }
@@ -346,17 +369,9 @@ export class ClientSession implements Client, WireReader, RequestHost, Preparati
     if (this.#server === null || this.#state !== 'linked') return;
     const missed = this.#deadlines.missed(this.#server, this.#wire, nowMs);
     if (missed !== null) this.#say(deadlineWords(missed));
-    else if (this.#leaving !== null) this.#hurry(this.#leaving, nowMs);
-  }
-
-  /** A client that has taken leave is sent its answers, but nobody has to wait for it for long. */
-  #hurry(words: LastWords, nowMs: number): void {
-    const { abandonedQueryTimeoutMs, serverRecoveryTimeoutMs } = this.#pool.globals;
-    if (abandonedQueryTimeoutMs > 0 && nowMs - this.#leavingSinceMs >= abandonedQueryTimeoutMs) {
-      this.close('abandoned_query_timeout', null);
-    } else if (this.#deadlines.isStuck(this.#wire, serverRecoveryTimeoutMs, nowMs)) {
-      this.close(words.reason, null);
-    }
+    if (missed !== null || this.#leaving === null) return;
+    const outstayed = this.#deadlines.outstayed(this.#leaving.reason, this.#wire, this.#pool.globals, nowMs);
+    if (outstayed !== null) this.close(outstayed, null);
   }
 
   #afterSessionQuery(server: ServerConnection, status: number): void {

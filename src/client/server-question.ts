@@ -13,6 +13,7 @@ import { parseErrorFields } from '../protocol/error-fields.ts';
 import * as type from '../protocol/message-type.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerHolder, ServerLoss } from '../server/server-holder.ts';
+import { StartupSet } from '../server/startup-set.ts';
 
 export type Row = readonly (string | null)[];
 
@@ -27,6 +28,7 @@ export class ServerQuestion implements Waiter, ServerHolder {
   next: Waiter | null = null;
   waitingSinceMs = 0;
   waitNotified = false;
+  readonly startup = StartupSet.NONE;
   readonly forbidsTransactions = false;
   readonly #pool: Pool;
   readonly #sql: string;

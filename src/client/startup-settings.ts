@@ -3,8 +3,11 @@
  * value: whether there is such a parameter is the server's to say.
  */
 import { type ErrorReport, errors } from '../base/errors.ts';
+import type { PoolSettings } from '../config/pool-settings.ts';
 import type { Settings } from '../config/settings.ts';
 import { parseStartupOptions } from '../protocol/startup-options.ts';
+import type { ParameterTable } from '../server/parameter-table.ts';
+import type { StartupSet } from '../server/startup-set.ts';
 import { foldName } from '../server/wishes.ts';
 import type { Setting } from './adjustment.ts';
 
@@ -51,4 +54,20 @@ export function startupSettings(
     settings.push({ name: 'application_name', value: `${application} - ${host}` });
   }
   return { settings };
+}
+
+/** What of `settings` has to be set on servers that were opened with `set`, or is known from what they report. */
+export function settingsBeside(
+  set: StartupSet,
+  settings: readonly Setting[],
+  pool: { readonly settings: PoolSettings; readonly parameterTable: ParameterTable },
+): readonly Setting[] {
+  // What connect_query has set would win over a startup packet.
+  if (pool.settings.connectQuery !== null) return settings;
+  return settings.filter(({ name }) => !set.has(name) || pool.parameterTable.find(name) >= 0);
+}
+
+/** What a server of the client's own is told in its words: everything but who it is. */
+export function replicationParameters(startup: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+  return new Map([...startup].filter(([name]) => name !== 'user' && name !== 'database'));
 }

@@ -24,6 +24,12 @@ export function welcome(
   return messages;
 }
 
+/** What a client is told that waits for longer than query_wait_notify, in PgBouncer's words. */
+export const QUEUED_NOTICE = noticeResponse('NOTICE', {
+  sqlstate: '00000',
+  message: 'No server connection available in postgres backend, client being queued',
+});
+
 const READY = readyForQuery(STATUS_IDLE);
 
 /** A parameter that may be the client's own, and its value where it is not. */

@@ -6,7 +6,7 @@ import type { Place } from './config-error.ts';
 import type { MappingEntry, MappingNode, TreeNode } from './config-tree.ts';
 import { nearestName } from './nearest-name.ts';
 import { sections } from './settings.ts';
-import { plannedSettings, unsupportedSettings } from './unsupported-settings.ts';
+import { unsupportedSettings } from './unsupported-settings.ts';
 
 export type Variables = Readonly<Record<string, string | undefined>>;
 
@@ -19,7 +19,6 @@ const SERVICE_LINK = /^(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_(?:TCP|
 const names: ReadonlySet<string> = new Set([
   ...sections.pgbouncer.map(({ name }) => name),
   ...unsupportedSettings.pgbouncer,
-  ...plannedSettings,
 ]);
 const MAIN_SECTION = 'pgbouncer';
 

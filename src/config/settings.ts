@@ -305,6 +305,14 @@ const servers = [
     .documented(
       'What happens to session state left behind where servers are shared: undone, kept for anybody, or refused.',
     ),
+  setting('session_startup', 'sessionStartup', choice(['own', 'set']), 'own')
+    .inIni('set')
+    .documented(
+      'In session mode servers are opened with the startup parameters of their client, or these are set afterwards.',
+    ),
+  setting('session_attach', 'sessionAttach', choice(['first_query', 'login']), 'first_query').documented(
+    'When a client in session mode gets its server: for its first query, or before its login ends.',
+  ),
   setting('server_reset_query_always', 'serverResetQueryAlways', boolean, false).documented(
     'Sends server_reset_query in transaction and statement mode too.',
   ),

@@ -2,13 +2,12 @@
 import { quote } from './config-tree.ts';
 import { nearestName } from './nearest-name.ts';
 import { type SectionName, sections } from './settings.ts';
-import { libpqParameters, plannedSettings, unsupportedSettings } from './unsupported-settings.ts';
+import { libpqParameters, unsupportedSettings } from './unsupported-settings.ts';
 
 /** `reference`: where the key came from, if it was put in for one: then it may be a piece of a secret. */
 export function unknownSetting(key: string, section: SectionName, reference: string | null): string {
   if (key === '<<') return 'YAML merge keys ("<<") are not supported';
   if (unsupportedSettings[section].has(key)) return `PgBouncer's setting ${quote(key)} is not supported yet`;
-  if (plannedSettings.has(key)) return `${quote(key)} is not supported yet`;
   if (section === 'databases' && libpqParameters.has(key)) {
     return `libpq's parameter ${quote(key)} is not supported here yet`;
   }

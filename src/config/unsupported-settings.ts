@@ -15,9 +15,6 @@ export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<strin
   peers: new Set(),
 };
 
-/** Settings of ours that are planned, and that people may have read about. */
-export const plannedSettings = words('session_attach session_startup');
-
 /** Parameters that people have in their URLs. Ignoring `sslmode=require` would send passwords in the clear. */
 export const libpqParameters = words(`
   channel_binding connect_timeout fallback_application_name gssencmode gsslib hostaddr keepalives keepalives_count

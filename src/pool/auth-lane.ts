@@ -17,10 +17,11 @@ import { type AuthAnswer, AuthConnection, type AuthConnectionOwner } from '../se
 import type { Budget, BudgetScope, Lease } from '../server/lease.ts';
 import type { ServerFailure } from '../server/server-holder.ts';
 import type { ServerCredentials } from '../server/server-login.ts';
-import { Connector, type ConnectorOwner, type ServerApproach } from './connector.ts';
+import { Connector, type ConnectorDemand, type ConnectorOwner } from './connector.ts';
 import { HostFinder } from './host-finder.ts';
 import { LoginGate } from './login-gate.ts';
 import { failureWords, ServerHealth } from './server-health.ts';
+import type { ServerPlace } from './server-opener.ts';
 
 /** Where and how is asked. */
 export interface AuthPlace {
@@ -67,7 +68,7 @@ const LIFETIME_MS = 60_000;
 /** A refused client may have a newer secret than the one that is known, but is not to make us ask all the time. */
 const ASK_AGAIN_MS = 1000;
 
-export class AuthLane implements ConnectorOwner<AuthConnection>, AuthConnectionOwner {
+export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand, AuthConnectionOwner {
   readonly scopes: readonly BudgetScope[];
   readonly place: AuthPlace;
   lastUsedMs: number;
@@ -101,7 +102,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, AuthConnectionO
     const finder = new HostFinder(resolver, { hosts, port, policy: poolSettings.loadBalanceHosts });
     // Not the pools' gate: a login that is inside may wait for an answer from here.
     const gate = new LoginGate(MAX_CONNECTIONS);
-    this.#connector = new Connector({ ...options, gate, finder, health: this.#health, owner: this });
+    this.#connector = new Connector({ ...options, gate, finder, health: this.#health, owner: this, demand: this });
   }
 
   get connectionCount(): number {
@@ -231,18 +232,15 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, AuthConnectionO
     return MAX_CONNECTIONS - this.#connections.size - this.#connector.unopened;
   }
 
-  open(address: SocketAddress, hostName: string, lease: Lease, approach: ServerApproach): AuthConnection | null {
+  open(place: ServerPlace): AuthConnection | null {
     if (this.#queue.length === 0 || this.#options.isPaused()) return null;
     const { environment, keys, credentials, settings } = this.#options;
     const connection = new AuthConnection({
+      ...place,
       environment,
-      address,
-      hostName,
       credentials: credentials(),
       keys,
-      lease,
       owner: this,
-      ...approach,
       statementTimeoutMs: settings.serverConnectTimeoutMs,
     });
     this.#connections.add(connection);

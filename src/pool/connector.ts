@@ -4,7 +4,7 @@
  */
 import type { Environment, SocketAddress } from '../base/environment.ts';
 import type { TransportSecurity } from '../base/transport-security.ts';
-import type { ServerSecurity, TlsPlan } from '../net/server-security.ts';
+import type { ServerSecurity } from '../net/server-security.ts';
 import { NEWEST_MINOR, OLDEST_MINOR } from '../protocol/protocol-version.ts';
 import type { Budget, Claimant, Lease } from '../server/lease.ts';
 import type { ServerFailure } from '../server/server-holder.ts';
@@ -12,6 +12,7 @@ import { type AttemptListener, ConnectAttempt } from './connect-attempt.ts';
 import type { HostFinder } from './host-finder.ts';
 import type { GateVisitor, LoginGate } from './login-gate.ts';
 import { failureWords, type ServerHealth } from './server-health.ts';
+import type { ServerPlace } from './server-opener.ts';
 
 /** What a connector needs to know of a connection. */
 export interface OpenedConnection {
@@ -30,32 +31,29 @@ export interface ConnectorOptions<Connection extends OpenedConnection> {
   readonly health: ServerHealth;
   readonly security: ServerSecurity;
   readonly owner: ConnectorOwner<Connection>;
-}
-
-/** How a connection is begun. */
-export interface ServerApproach {
-  /** The version of protocol 3 to ask for. */
-  readonly protocolMinor: number;
-  /** Null: it is not to be secured. */
-  readonly tls: TlsPlan | null;
+  readonly demand: ConnectorDemand;
 }
 
 /** What pg_hba.conf says of a connection that should have TLS, or should not: "no pg_hba.conf entry". */
 const NOT_ALLOWED_SO = '28000';
 
-/** A pool, the part of it that has servers for one client each, or who asks PostgreSQL for secrets. */
-export interface ConnectorOwner<Connection extends OpenedConnection> extends Claimant {
+/** How many connections are wanted. */
+export interface ConnectorDemand {
   /** How many more connections somebody waits for than `coming`. */
   missing(coming: number): number;
   /** Whether min_pool_size asks for more than there will be with `coming`. */
   isBelowMinimum(coming: number): boolean;
   /** How many more the pool's size allows than it has or is about to have. */
   room(): number;
+}
+
+/** A pool, the part of it that has servers for one client each, or who asks PostgreSQL for secrets. */
+export interface ConnectorOwner<Connection extends OpenedConnection> extends Claimant {
   /**
-   * Opens a connection to an address of `host`; it is reported to `succeeded`, or `failed` and then `closed`. Null if
+   * Opens a connection to `place`; it is reported to `succeeded`, or `failed` and then `closed`. Null if
    * nobody needs it any more.
    */
-  open(address: SocketAddress, host: string, lease: Lease, approach: ServerApproach): Connection | null;
+  open(place: ServerPlace): Connection | null;
   /** No address could be reached. */
   onUnreachable(failure: ServerFailure): void;
 }
@@ -83,6 +81,11 @@ export class Connector<Connection extends OpenedConnection> implements AttemptLi
     return this.#attempts.size + this.#atGate.length + this.#claims;
   }
 
+  /** Those on their way that wait for the budget. */
+  get claimed(): number {
+    return this.#claims;
+  }
+
   /** Those on their way that are not yet connections, and so are not counted as the pool's. */
   get unopened(): number {
     return this.coming - this.#attemptOf.size;
@@ -90,10 +93,10 @@ export class Connector<Connection extends OpenedConnection> implements AttemptLi
 
   /** Starts as many connections as are missing, allowed, and not forbidden by an earlier failure. */
   grow(): void {
-    const { environment, budget, health, owner } = this.#options;
-    while (!this.#stopped && this.#isMissing && owner.room() > 0) {
+    const { environment, budget, health, owner, demand } = this.#options;
+    while (!this.#stopped && this.#isMissing && demand.room() > 0) {
       if (!health.mayTry(environment.now(), this.coming)) return;
-      const isAwaited = owner.missing(this.coming) > 0;
+      const isAwaited = demand.missing(this.coming) > 0;
       const lease = isAwaited ? budget.request(owner) : budget.requestSpare(owner);
       if (lease !== null) this.#connect(lease);
       else if (isAwaited) this.#claims++;
@@ -165,8 +168,8 @@ export class Connector<Connection extends OpenedConnection> implements AttemptLi
 
   /** Fewer are needed than before: what waits in the budget for nobody is withdrawn. */
   shrink(): void {
-    const { budget, owner } = this.#options;
-    while (this.#claims > 0 && owner.missing(this.coming) < 0) {
+    const { budget, owner, demand } = this.#options;
+    while (this.#claims > 0 && demand.missing(this.coming) < 0) {
       budget.withdraw(owner);
       this.#claims--;
     }
@@ -214,12 +217,15 @@ export class Connector<Connection extends OpenedConnection> implements AttemptLi
     for (const lease of this.#atGate.splice(0)) this.#connect(lease);
   }
 
-  onAddress(attempt: ConnectAttempt, address: SocketAddress, host: string): void {
+  onAddress(attempt: ConnectAttempt, address: SocketAddress, hostName: string): void {
     const isOld = attempt.asksForOldProtocol || this.#oldHosts.has(address.host);
-    const server = this.#options.owner.open(address, host, attempt.lease, {
+    const server = this.#options.owner.open({
+      address,
+      hostName,
+      lease: attempt.lease,
       protocolMinor: isOld ? OLDEST_MINOR : NEWEST_MINOR,
       // As in libpq, what does not leave the machine is not secured, whatever the settings say.
-      tls: this.#options.security.plan(host, attempt.tlsAttempt),
+      tls: this.#options.security.plan(hostName, attempt.tlsAttempt),
     });
     if (server !== null) {
       this.#attemptOf.set(server, attempt);
@@ -236,15 +242,15 @@ export class Connector<Connection extends OpenedConnection> implements AttemptLi
   }
 
   get #isMissing(): boolean {
-    const { owner } = this.#options;
-    return owner.missing(this.coming) > 0 || owner.isBelowMinimum(this.coming);
+    const { demand } = this.#options;
+    return demand.missing(this.coming) > 0 || demand.isBelowMinimum(this.coming);
   }
 
   /** Uses `lease`, or gives it back if nobody needs it any more. */
   #connect(lease: Lease): void {
-    const { finder, owner } = this.#options;
+    const { finder, demand } = this.#options;
     // A reload may have made the pool smaller since the lease was asked for.
-    if (this.#stopped || !this.#isMissing || owner.room() <= 0) {
+    if (this.#stopped || !this.#isMissing || demand.room() <= 0) {
       lease.release();
     } else if (!this.#gate.enter(this)) {
       this.#atGate.push(lease);

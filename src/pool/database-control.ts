@@ -40,7 +40,7 @@ export class DatabaseControl {
     const { states } = this.#router;
     if (name === null) states.isEverythingPaused = true;
     else states.setPaused(name, true);
-    for (const pool of this.#pools(name)) pool.pause();
+    for (const pool of this.#pools(name)) pool.turnover.pause();
     this.#queries.replace(name);
   }
 
@@ -49,12 +49,12 @@ export class DatabaseControl {
     const { states } = this.#router;
     if (name === null) states.isEverythingPaused = false;
     else states.setPaused(name, false);
-    for (const pool of this.#pools(name)) if (!states.isStopped(pool.databaseName)) pool.resume();
+    for (const pool of this.#pools(name)) if (!states.isStopped(pool.databaseName)) pool.turnover.resume();
   }
 
   /** Servers that a pause of `name` still waits for. */
   pausing(name: string | null): number {
-    return sum(this.#pools(name), ({ pausing }) => pausing) + this.#queries.alive(name);
+    return sum(this.#pools(name), ({ turnover }) => turnover.pausing) + this.#queries.alive(name);
   }
 
   reconnect(name: string | null): void {
@@ -64,7 +64,7 @@ export class DatabaseControl {
 
   /** Servers that are to be closed as soon as they are free, and are still there. */
   outdated(name: string | null): number {
-    return sum(this.#pools(name), ({ outdated }) => outdated) + this.#queries.outdated(name);
+    return sum(this.#pools(name), ({ turnover }) => turnover.outdated) + this.#queries.outdated(name);
   }
 
   setDisabled(name: string, isDisabled: boolean): void {

@@ -4,7 +4,7 @@
  * nothing about those of the pool, so how it ends is told to that client alone.
  */
 import type { ClientCloseReason } from '../base/close-reason.ts';
-import type { Environment, SocketAddress } from '../base/environment.ts';
+import type { Environment } from '../base/environment.ts';
 import type { ErrorReport } from '../base/errors.ts';
 import { LinkedList } from '../base/linked-list.ts';
 import type { ServerSecurity } from '../net/server-security.ts';
@@ -12,10 +12,11 @@ import type { Budget, BudgetScope, Lease } from '../server/lease.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerFailure } from '../server/server-holder.ts';
 import type { TrafficCounters } from '../server/traffic-counters.ts';
-import { Connector, type ConnectorOwner, type ServerApproach } from './connector.ts';
+import { Connector, type ConnectorDemand, type ConnectorOwner } from './connector.ts';
 import type { HostFinder } from './host-finder.ts';
 import type { LoginGate } from './login-gate.ts';
 import { failureReport, ServerHealth } from './server-health.ts';
+import type { ServerPlace } from './server-opener.ts';
 import { type DedicatedWaiter, firstSinceMs, type Waiter } from './waiter.ts';
 
 export interface DedicatedServersOptions {
@@ -33,24 +34,16 @@ export interface DedicatedServersOwner {
   readonly traffic: TrafficCounters;
   /** Who waits for a server that others may get afterwards. */
   readonly waiting: LinkedList<Waiter>;
-  /** How many more connections the pool's size allows. */
-  room(): number;
-  /** By how many that grows when those that are on their way out have gone. */
-  readonly slotsComing: number;
+  /** How many more connections the pool's size allows, and by how many that grows when those on their way out have gone. */
+  readonly demand: { room(): number; readonly slotsComing: number };
   /** Nothing is opened for anybody. */
   readonly isPaused: boolean;
   /** See `Claimant`. */
   reclaim(count: number): number;
-  open(
-    address: SocketAddress,
-    hostName: string,
-    lease: Lease,
-    approach: ServerApproach,
-    startup: ReadonlyMap<string, string>,
-  ): ServerConnection | null;
+  open(place: ServerPlace, startup: ReadonlyMap<string, string>): ServerConnection | null;
 }
 
-export class DedicatedServers implements ConnectorOwner<ServerConnection> {
+export class DedicatedServers implements ConnectorOwner<ServerConnection>, ConnectorDemand {
   /** Those without a server that has logged in. */
   readonly waiting = new LinkedList<DedicatedWaiter>();
   readonly #environment: Environment;
@@ -63,7 +56,7 @@ export class DedicatedServers implements ConnectorOwner<ServerConnection> {
     this.#environment = options.environment;
     this.#pool = pool;
     // A health that never hears of a failure: each login is tried for its own sake.
-    this.#connector = new Connector({ ...options, health: new ServerHealth(), owner: this });
+    this.#connector = new Connector({ ...options, health: new ServerHealth(), owner: this, demand: this });
   }
 
   get scopes(): readonly BudgetScope[] {
@@ -88,7 +81,7 @@ export class DedicatedServers implements ConnectorOwner<ServerConnection> {
   get isNext(): boolean {
     // Every transaction that ends comes by here.
     if (this.waiting.size === 0) return false;
-    if (this.#pool.room() > 0 || this.missing(this.coming) <= this.#pool.slotsComing) return false;
+    if (this.#pool.demand.room() > 0 || this.missing(this.coming) <= this.#pool.demand.slotsComing) return false;
     const next = this.#unserved();
     return next !== null && next.waitingSinceMs <= firstSinceMs(this.#pool.waiting);
   }
@@ -121,7 +114,7 @@ export class DedicatedServers implements ConnectorOwner<ServerConnection> {
   grow(): void {
     if (this.waiting.size === 0) return;
     this.#connector.grow();
-    if (this.#pool.room() <= 0) this.#pool.reclaim(this.missing(this.coming) - this.#pool.slotsComing);
+    if (this.#pool.demand.room() <= 0) this.#pool.reclaim(this.missing(this.coming) - this.#pool.demand.slotsComing);
   }
 
   /** See `Connector.succeeded`. */
@@ -203,17 +196,17 @@ export class DedicatedServers implements ConnectorOwner<ServerConnection> {
   }
 
   room(): number {
-    return this.#pool.room();
+    return this.#pool.demand.room();
   }
 
   isBelowMinimum(): boolean {
     return false;
   }
 
-  open(address: SocketAddress, hostName: string, lease: Lease, approach: ServerApproach): ServerConnection | null {
+  open(place: ServerPlace): ServerConnection | null {
     const waiter = this.#unserved();
     if (waiter === null) return null;
-    const server = this.#pool.open(address, hostName, lease, approach, waiter.startup);
+    const server = this.#pool.open(place, waiter.startup);
     if (server !== null) this.#waiterOf.set(server, waiter);
     return server;
   }

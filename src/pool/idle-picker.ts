@@ -43,17 +43,25 @@ export class IdlePicker {
   }
 
   /**
-   * The next idle server, left in its list for its user to take; null if there is none that can be used at once. One that
-   * is due for a check gets it in passing.
+   * The next idle server that was opened with the set `key`, left in its list for its user to take; null if there is none
+   * that can be used at once. One that is due for a check gets it in passing.
    */
-  next(): ServerConnection | null {
+  next(key: string): ServerConnection | null {
     const { idle } = this.#servers;
     const { serverRoundRobin } = this.#settings;
-    const server = serverRoundRobin ? idle.first : idle.last;
+    let server = serverRoundRobin ? idle.first : idle.last;
+    while (server !== null && server.startup.key !== key) server = serverRoundRobin ? server.next : server.previous;
     if (server === null || this.#isTrusted(server)) return server;
     this.#check(server);
     // Behind the last one used all have been idle for longer; in turn, the next may have been used.
-    if (serverRoundRobin) for (const other of idle) if (this.#isTrusted(other)) return other;
+    if (!serverRoundRobin) return null;
+    for (const other of idle) if (other.startup.key === key && this.#isTrusted(other)) return other;
+    return null;
+  }
+
+  /** The one that has been idle for longest of those that were opened with another set than `key`. */
+  longestOther(key: string): ServerConnection | null {
+    for (const server of this.#servers.idle) if (server.startup.key !== key) return server;
     return null;
   }
 

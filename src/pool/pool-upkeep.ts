@@ -63,7 +63,7 @@ function closeSpareServers(pool: Pool, nowMs: number): void {
     if (serverIdleTimeoutMs > 0 && spare > 0 && nowMs - server.times.stateSinceMs >= serverIdleTimeoutMs) {
       server.close('idle_timeout');
       spare--;
-    } else if (pool.isLifeOver(server, nowMs)) {
+    } else if (pool.retirement.isLifeOver(server, nowMs)) {
       server.close('lifetime');
       spare--;
     }

@@ -8,8 +8,9 @@ import type { Config, DatabaseConfig } from '../config/config.ts';
 import { resolvePoolSettings } from '../config/pool-settings.ts';
 import { DatabaseStates } from './database-states.ts';
 import { LoginGate } from './login-gate.ts';
-import { Pool, type PoolEnd, type PoolOptions } from './pool.ts';
+import { Pool, type PoolEnd } from './pool.ts';
 import type { PoolConfig } from './pool-config.ts';
+import type { PoolOptions } from './pool-options.ts';
 import { PoolTotals } from './pool-totals.ts';
 import type { SecretDirectory } from './secret-directory.ts';
 
@@ -103,7 +104,7 @@ export class Router {
     if (known !== undefined) return known;
     const pool = this.#create(database, databaseName, userName);
     this.#pools.set(key, pool);
-    if (this.states.isStopped(databaseName)) pool.pause();
+    if (this.states.isStopped(databaseName)) pool.turnover.pause();
     if (this.#stopped !== null) pool.stop(this.#stopped, 'shutdown');
     return pool;
   }

@@ -74,3 +74,17 @@ export function failureWords(failure: ServerFailure): string {
 export function failureReport(failure: ServerFailure): ErrorReport {
   return failure.kind === 'refused' ? fatalReport(failure.fields) : errors.connectFailed(failure.reason);
 }
+
+/** Classes of SQLSTATE in which a server says that it serves nobody, or not this user: appendix A of PostgreSQL. */
+const NOBODYS_FAULT: ReadonlySet<string> = new Set(['08', '28', '3D', '53', '57', '58', 'XX', 'F0']);
+const STILL_A_VALUES: ReadonlySet<string> = new Set(['57014']);
+const DATABASE_IS_CLOSED = '55000';
+
+/** Whether a login was refused for the parameters of its startup packet, so that another's may succeed. */
+export function blamesParameters(failure: ServerFailure): boolean {
+  if (failure.kind !== 'refused') return false;
+  const { sqlstate } = failure.fields;
+  // A statement_timeout can end its own login.
+  if (STILL_A_VALUES.has(sqlstate)) return true;
+  return sqlstate !== DATABASE_IS_CLOSED && !NOBODYS_FAULT.has(sqlstate.slice(0, 2));
+}

@@ -262,7 +262,7 @@ export function snapshotPools({ pools, dropped, budget, config, nowMs, states }:
 }
 
 function snapshotPool(pool: Pool, nowMs: number): PoolSnapshot {
-  const { settings, cancels, clients, loginWaiting } = pool;
+  const { settings, cancels, clients, learned } = pool;
   const waiting = pool.waiting.size + pool.dedicated.waiting.size;
   return {
     database: pool.databaseName,
@@ -272,7 +272,7 @@ function snapshotPool(pool: Pool, nowMs: number): PoolSnapshot {
     minSize: settings.minPoolSize,
     reserveSize: settings.reservePoolSize,
     activeClients: clients - waiting,
-    waitingClients: waiting + loginWaiting.size,
+    waitingClients: waiting + learned.waiting.size,
     activeCancels: cancels.active,
     waitingCancels: cancels.waiting,
     servers: countByState(pool),
@@ -285,8 +285,8 @@ function snapshotPool(pool: Pool, nowMs: number): PoolSnapshot {
 }
 
 /** In each list the first is the one that came first. */
-function oldestWaiter({ waiting, dedicated, loginWaiting }: Pool, nowMs: number): number {
-  const [login] = loginWaiting;
+function oldestWaiter({ waiting, dedicated, learned }: Pool, nowMs: number): number {
+  const [login] = learned.waiting;
   const sinceMs = [waiting.first?.waitingSinceMs, dedicated.waiting.first?.waitingSinceMs, login?.acceptedAtMs];
   return nowMs - Math.min(nowMs, ...sinceMs.map((ms) => ms ?? nowMs));
 }

@@ -1,13 +1,16 @@
 /**
- * Who waits in a pool: a client session for a server, a replication session for one of its own, or a client's login for
- * the first server's parameters.
+ * Who waits in a pool: a client session, or the login of one, for a server, a replication session for one of its own, or a
+ * client's login for the first server's parameters.
  */
 import type { ClientCloseReason } from '../base/close-reason.ts';
 import type { ErrorReport } from '../base/errors.ts';
 import type { Listed } from '../base/linked-list.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
+import type { StartupSet } from '../server/startup-set.ts';
 
 export interface Waiter extends Listed<Waiter> {
+  /** Only a server that was opened with these will do. */
+  readonly startup: StartupSet;
   waitingSinceMs: number;
   /** Whether it has been told that it waits (query_wait_notify). */
   waitNotified: boolean;

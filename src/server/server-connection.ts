@@ -34,6 +34,7 @@ import { ServerRequests } from './server-requests.ts';
 import { assertServerMove, type ServerState } from './server-state.ts';
 import { ServerTimes } from './server-times.ts';
 import { SessionDirt } from './session-dirt.ts';
+import type { StartupSet } from './startup-set.ts';
 import type { StatementRegistry } from './statement-registry.ts';
 
 export interface ServerConnectionOptions {
@@ -42,6 +43,8 @@ export interface ServerConnectionOptions {
   /** The host, as configured, that the address belongs to. */
   readonly hostName: string;
   readonly credentials: ServerCredentials;
+  /** Those of the credentials' parameters that are for certain clients. */
+  readonly startup: StartupSet;
   readonly keys: DerivedKeys;
   readonly lease: Lease;
   readonly owner: ServerOwner;
@@ -67,6 +70,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
 
   readonly address: SocketAddress;
   readonly hostName: string;
+  readonly startup: StartupSet;
   readonly lease: Lease;
   readonly ledger = new ReplyLedger();
   readonly wire: Wire;
@@ -124,6 +128,7 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
     this.#options = options;
     this.address = options.address;
     this.hostName = options.hostName;
+    this.startup = options.startup;
     this.lease = options.lease;
     this.prepared = new PreparedStatements(options.statements);
     this.parameters = new ServerParameters(options.parameterTable);

@@ -158,7 +158,7 @@ it('hears notices, and the parameters that it has asked for', async () => {
 });
 
 it('hears notifications in session mode', async () => {
-  const pool = await transactionPool({ pool_mode: 'session', pool_size: 2 });
+  const pool = await transactionPool({ pool_mode: 'session', pool_size: 2, expectedCloses: ['replaced'] });
   const [listener, notifier] = [await pool.client(), await pool.client()];
   const heard = new Promise((resolve) => listener.once('notification', resolve));
   await listener.query('listen news');

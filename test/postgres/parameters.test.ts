@@ -282,7 +282,7 @@ describe.each([15, 18] as const)('on PostgreSQL %i', (version) => {
   });
 
   it.each(['session', 'statement'])('wishes are known in %s mode', async (mode) => {
-    const front = await pool({ pool_mode: mode });
+    const front = await pool({ pool_mode: mode, session_startup: 'set' });
     const names = ['work_mem', 'DateStyle', 'role'];
     const sql = `select pg_backend_pid(), ${names.map((name) => `current_setting('${name}')`).join(', ')}`;
     const one = await front.raw({ options: '-c work_mem=1MB', datestyle: 'SQL', role: 'dave' });

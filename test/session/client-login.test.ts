@@ -402,9 +402,9 @@ describe('connections that say nothing', () => {
     const alice = bench.connect();
     alice.sendStartup();
     bench.run();
-    expect(bench.pool().loginWaiting.size).toBe(1);
+    expect(bench.pool().learned.waiting.size).toBe(1);
     alice.vanish();
-    expect(bench.pool().loginWaiting.size).toBe(0);
+    expect(bench.pool().learned.waiting.size).toBe(0);
     bench.server().login();
     bench.run();
     expect(bench.pool().servers.idle.size).toBe(1);

@@ -274,7 +274,7 @@ describe('a wish', () => {
   });
 
   test.each(['session', 'statement'])('is known in %s mode', (mode) => {
-    const bench = sessionBench({ pool_size: 1, pool_mode: mode });
+    const bench = sessionBench({ pool_size: 1, pool_mode: mode, session_startup: 'set' });
     const alice = bench.client({ parameters: { options: '--work-mem=1MB' } });
     expect(alice.column('SHOW work_mem')).toEqual(['1MB']);
     alice.leave();
@@ -285,7 +285,12 @@ describe('a wish', () => {
   test.each(['DISCARD ALL', 'discard all;', 'RESET ALL', 'SELECT nothing'])(
     'is right after %s between two sessions',
     (reset) => {
-      const bench = sessionBench({ pool_size: 1, pool_mode: 'session', server_reset_query: reset });
+      const bench = sessionBench({
+        pool_size: 1,
+        pool_mode: 'session',
+        session_startup: 'set',
+        server_reset_query: reset,
+      });
       for (const work_mem of ['1MB', '1MB', null, '1MB']) {
         const client = bench.client({ parameters: work_mem === null ? {} : { work_mem } });
         expect(client.column('SHOW work_mem')).toEqual([work_mem ?? '4MB']);

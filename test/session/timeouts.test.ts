@@ -296,7 +296,7 @@ describe('client_login_timeout', () => {
     bench.advance(10_000 + ROUND);
     const [error] = alice.take();
     expect(errorFields(error!).get('M')).toBe('client_login_timeout (server down)');
-    expect(bench.pool().loginWaiting.size).toBe(0);
+    expect(bench.pool().learned.waiting.size).toBe(0);
   });
 
   test('0 is no limit', () => {

@@ -67,6 +67,13 @@ export class ModelDatabase {
     return /^\w+(?:\.\w+)+$/.test(name) ? folded : null;
   }
 
+  /** What a session begins with: `given` in `parameters`. Throws for what PostgreSQL refuses. */
+  set(parameters: Map<string, string>, given: string, value: string): void {
+    const name = this.parameterName(given);
+    if (name === null) throw new SqlError('42704', `unrecognized configuration parameter "${given}"`);
+    parameters.set(name, this.canonical(name, value));
+  }
+
   /** How `value` is reported. Throws 22023 for one that the parameter cannot have. */
   canonical(name: string, value: string): string {
     if (value.startsWith('invalid')) throw new SqlError('22023', `invalid value for parameter "${name}": "${value}"`);

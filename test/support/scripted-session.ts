@@ -3,11 +3,14 @@
  * it over: holds its replies back, scripts them, or ends it.
  */
 import type { MemoryStream } from './memory-stream.ts';
+import { SqlError } from './model-database.ts';
 import { ModelSession } from './model-session.ts';
 import type { ScriptedServer } from './scripted-server.ts';
 import { MessageReader, server, strings, type WireMessage } from './wire.ts';
 import { traceLine } from './wire-trace.ts';
 
+/** What a startup packet says besides. */
+const NOT_PARAMETERS: ReadonlySet<string> = new Set(['user', 'database', 'replication', 'options']);
 const CANCEL_REQUEST = 80_877_102;
 const SSL_REQUEST = 80_877_103;
 const TLS_HANDSHAKE = 0x16;
@@ -143,9 +146,12 @@ export class ScriptedSession {
     this.identify();
     const { database } = server_;
     const parameters = new Map(database.parameters);
-    for (const [given, value] of this.startup) {
-      const name = ['user', 'database'].includes(given) ? null : database.parameterName(given);
-      if (name !== null) parameters.set(name, database.canonical(name, value));
+    try {
+      for (const [given, value] of this.startup) if (!NOT_PARAMETERS.has(given)) database.set(parameters, given, value);
+    } catch (error) {
+      if (!(error instanceof SqlError)) throw error;
+      this.refuseLogin(error.code, error.message);
+      return;
     }
     this.model = new ModelSession(database, this.pid, parameters, {
       onReplies: (bytes) => this.#reply(bytes),
@@ -156,7 +162,9 @@ export class ScriptedSession {
     this.send(
       ...(this.minor > newestMinor ? [server.negotiate(newestMinor)] : []),
       server.authentication(0),
-      ...[...parameters].map(([name, value]) => server.parameter(name, value)),
+      ...[...parameters]
+        .filter(([name]) => database.parameters.has(name))
+        .map(([name, value]) => server.parameter(name, value)),
       server.keyData(Buffer.concat([this.#pidBytes(), this.secret])),
       server.ready('I'),
     );

@@ -13,11 +13,12 @@ import type { ClientCloseReason, ServerCloseReason } from '../../src/base/close-
 import { errors } from '../../src/base/errors.ts';
 import { CancelRouter } from '../../src/client/cancel-router.ts';
 import type { Client } from '../../src/client/client.ts';
-import { ClientLogin, type LoginContext } from '../../src/client/client-login.ts';
+import { ClientLogin } from '../../src/client/client-login.ts';
 import { ClientRegistry } from '../../src/client/client-registry.ts';
 import { takeSnapshot } from '../../src/client/client-snapshot.ts';
 import { ConnectionIds } from '../../src/client/connection-ids.ts';
 import { type DetailSnapshot, snapshotDetails } from '../../src/client/detail-snapshot.ts';
+import type { LoginContext } from '../../src/client/login-context.ts';
 import { Suspension } from '../../src/client/suspension.ts';
 import type { Config } from '../../src/config/config.ts';
 import { configFromObject } from '../../src/config/load-config.ts';

@@ -41,8 +41,9 @@ function checkLists(pool: Pool): void {
       if (state === 'idle' && server.cancelsInFlight > 0) fail('an idle server may be hit by a cancel');
     }
   }
-  const usable = [...pool.servers.idle].length > 0 && pool.servers.count('testing') === 0;
-  if (pool.waiting.size > 0 && usable) fail('somebody waits although a server is idle');
+  if (pool.waiting.size === 0 || pool.servers.idle.size === 0 || pool.servers.count('testing') > 0) return;
+  const idle = new Set([...pool.servers.idle].map(({ startup }) => startup.key));
+  for (const { startup } of pool.waiting) if (idle.has(startup.key)) fail('somebody waits although a server is idle');
 }
 
 interface Use {
@@ -80,7 +81,7 @@ export function baselineProblems(bench: SessionBench, phase?: 'stopped'): string
   expectZero('open client transports', bench.accepted.filter((transport) => !transport.isClosed).length);
   for (const pool of router.pools) {
     expectZero('waiters', pool.waiting.size);
-    expectZero('logins waiting for parameters', pool.loginWaiting.size);
+    expectZero('logins waiting for parameters', pool.learned.waiting.size);
     expectZero('cancels under way', pool.cancels.active);
     expectZero('cancels waiting', pool.cancels.waiting);
     expectZero('clients counted in the pool', pool.clients);

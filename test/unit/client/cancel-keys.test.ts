@@ -57,6 +57,14 @@ describe('a key', () => {
     expect(answers).toEqual([]);
   });
 
+  test('has the number of its pooler, which no process id covers', () => {
+    const keys = new CancelKeys<string>(new VirtualEnvironment(), 0x3fff);
+    for (const key of [keys.create(0), keys.create(2), keys.create(0, 4711)]) {
+      expect(key).toHaveLength(SHORT_KEY_BYTES);
+      expect([...key.subarray(1, 4)]).toEqual([0xff, 0x3f, 0]);
+    }
+  });
+
   test('never has bytes of another one, however short and long ones follow each other', () => {
     const keys = new CancelKeys<string>(new VirtualEnvironment(), 0);
     const tails = Array.from({ length: 1000 }, (_, i) =>

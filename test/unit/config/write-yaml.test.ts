@@ -57,6 +57,7 @@ describe('a pgbouncer.ini as YAML', () => {
       '  unix_socket_dir: "/tmp"',
       '  max_packet_size: "2147483647"',
       '  server_dirty_policy: keep',
+      '  session_startup: set',
       '  log_format: text',
       '  syslog_ident: pgbouncer',
       '  shutdown_timeout: 0',

@@ -215,7 +215,6 @@ pools: {}
       'pool_size: 1',
       '2:13: "pool_size" is not a setting of the section "pgbouncer", but of a database, a user, and a peer',
     ],
-    ['session_attach: login', '2:13: "session_attach" is not supported yet'],
     ['peer_id: 16384', '2:22: bad value for "peer_id": expected a whole number from 0 to 16383, found 16384'],
     [
       'auth_type: ldap',

@@ -18,6 +18,7 @@ import type { PoolerSnapshot } from '../../../src/pool/snapshot.ts';
 import type { Waiter } from '../../../src/pool/waiter.ts';
 import type { ServerConnection } from '../../../src/server/server-connection.ts';
 import type { ServerState } from '../../../src/server/server-state.ts';
+import { StartupSet } from '../../../src/server/startup-set.ts';
 import { StatementRegistry } from '../../../src/server/statement-registry.ts';
 import { noServerTls } from '../../support/memory-tls.ts';
 import { handMadeSnapshot } from './hand-made-snapshot.ts';
@@ -114,6 +115,7 @@ function waiter(): Waiter {
     next: null,
     waitingSinceMs: 0,
     waitNotified: false,
+    startup: StartupSet.NONE,
     onServer: nothing,
     onLongWait: nothing,
     onNoServer: nothing,

@@ -5,6 +5,7 @@ import { CancelLane } from '../../../src/pool/cancel-lane.ts';
 import { ParameterTable } from '../../../src/server/parameter-table.ts';
 import { ServerConnection } from '../../../src/server/server-connection.ts';
 import type { ServerOwner } from '../../../src/server/server-holder.ts';
+import { StartupSet } from '../../../src/server/startup-set.ts';
 import { StatementRegistry } from '../../../src/server/statement-registry.ts';
 import { TrafficCounters } from '../../../src/server/traffic-counters.ts';
 import { ScriptedServer } from '../../support/scripted-server.ts';
@@ -29,6 +30,7 @@ function setUp(limit: number) {
         channelBinding: 'prefer',
         parameters: [],
       },
+      startup: StartupSet.NONE,
       keys,
       lease: { release: () => {} },
       owner,
