@@ -39,6 +39,7 @@ async function check(config: Config, pooler: Pooler): Promise<CheckResult> {
     ...config.warnings.map((warning) => `warning: ${formatProblem(warning)}`),
     `${config.path ?? ''}: correct; ${counted(count, 'database')}, ${counted(users.length, 'user')} with a secret`,
   ];
+  if (asksForUsers(config)) lines.push('users whom auth_query knows may have pools as well, which are not counted');
   let isFine = true;
   for (const demand of demandOf(config, users)) {
     const answers = await askHosts(demand, users[0] ?? null, pooler);
@@ -57,6 +58,10 @@ async function check(config: Config, pooler: Pooler): Promise<CheckResult> {
     }
   }
   return { lines, isFine };
+}
+
+function asksForUsers({ settings, databases, fallbackDatabase }: Config): boolean {
+  return [settings, fallbackDatabase, ...databases.values()].some((entry) => (entry?.authUser ?? null) !== null);
 }
 
 interface Answer {

@@ -47,6 +47,7 @@ import { Peers } from './pool/peers.ts';
 import { upkeep } from './pool/pool-upkeep.ts';
 import { ProcessBudget } from './pool/process-budget.ts';
 import { Router } from './pool/router.ts';
+import { SecretDirectory } from './pool/secret-directory.ts';
 import type { PoolerSnapshot } from './pool/snapshot.ts';
 import { StatsLog } from './pool/stats-log.ts';
 import { StatementRegistry } from './server/statement-registry.ts';
@@ -104,6 +105,7 @@ export class Pooler {
   readonly #tls: TlsContexts;
   readonly #resolver: Resolver;
   readonly #router: Router;
+  readonly #secrets: SecretDirectory;
   readonly #peers: Peers;
   readonly #registry: ClientRegistry;
   readonly #consoles: Consoles;
@@ -149,11 +151,10 @@ export class Pooler {
     const real = new NodeEnvironment((address, handler) => this.#sockets.dial(address, handler));
     const environment = overrides.environment?.(real) ?? real;
     this.#environment = environment;
+    this.#users = new AuthFile({ environment, log: this.log, onChanged: () => this.#secrets.onUsersChanged() });
+    this.#users.prepare(config)();
     this.#listeners = new Listeners(this.log, (connection, unixPort) => this.#onConnection(connection, unixPort));
     this.#watch = new ConfigWatch({ environment, watchFolder, onChange: () => void this.requestReload() });
-    const users = new AuthFile(this.log);
-    users.prepare(config)();
-    this.#users = users;
     this.#budget = new ProcessBudget(environment);
     const keys = new DerivedKeys(environment);
     const statements = new StatementRegistry();
@@ -164,6 +165,17 @@ export class Pooler {
       resolvConfPath: settings.resolvConf,
     });
     this.#registry = new ClientRegistry(environment, settings, this.log);
+    this.#secrets = new SecretDirectory({
+      environment,
+      log: this.log,
+      config,
+      budget: this.#budget,
+      keys,
+      resolver: this.#resolver,
+      security: this.#tls,
+      isPaused: (databaseName) => this.#router.states.isStopped(databaseName),
+      users: this.#users,
+    });
     this.#router = new Router({
       environment,
       config,
@@ -173,12 +185,12 @@ export class Pooler {
       resolver: this.#resolver,
       unguessable: environment.randomBytes(16).toString('hex'),
       statements,
+      secrets: this.#secrets,
       security: this.#tls,
-      secretOf: (userName) => users.lookup(userName),
     });
     this.#peers = new Peers({ environment, resolver: this.#resolver, security: this.#tls, config });
     const systemUser = settings.unixSocketDir === null ? null : onlyUserOf(settings.unixSocketDir);
-    this.#control = new DatabaseControl(this.#router);
+    this.#control = new DatabaseControl(this.#router, this.#secrets.queries);
     this.#suspension = new Suspension({
       environment,
       clients: this.#registry.clients,
@@ -196,7 +208,7 @@ export class Pooler {
       router: this.#router,
       registry: this.#registry,
       cancels: new CancelRouter(this.#registry.cancelKeys, this.#peers),
-      secrets: users,
+      secrets: this.#secrets,
       statements,
       console: this.#consoles,
       security: this.#tls,
@@ -237,7 +249,7 @@ export class Pooler {
 
   /** Everybody whose secret is known beforehand. */
   get userNames(): readonly string[] {
-    return [...this.#users.userNames()];
+    return this.#secrets.userNames;
   }
 
   /**
@@ -272,7 +284,7 @@ export class Pooler {
       states: this.#router.states,
       budget: this.#budget,
       registry: this.#registry,
-      users: this.#users.size,
+      users: this.#secrets.userCount,
       dns: { names: this.#resolver.nameCount, lookups: this.#resolver.lookupCount },
       process: this.#process.read(),
     });
@@ -297,8 +309,8 @@ export class Pooler {
   }
 
   /**
-   * Reads the configuration's file again, and those that it names (auth_file, certificates), and goes on with what they say, which is in force when the promise
-   * resolves. If something is wrong with them nothing changes. Never rejects.
+   * Reads the configuration's file again, and those that it names (auth_file, certificates), and goes on with what they
+   * say, which is in force when the promise resolves. If something is wrong with them nothing changes. Never rejects.
    */
   reload(): Promise<ReloadResult> {
     return Promise.resolve(this.#config.reload());
@@ -397,13 +409,14 @@ export class Pooler {
   /** See `LiveConfigOptions.prepare`. The order is the one in which each finds what it needs. */
   #prepare(config: Config): () => void {
     const { settings } = config;
-    const useSecrets = this.#users.prepare(config);
+    const useAuthFile = this.#users.prepare(config);
     const policy = loadAuthPolicy(settings, this.#logins.systemUser);
     const useTls = this.#tls.prepare(settings);
     return () => {
       this.#ownLog?.configure(logSettings(settings, this.#overrides));
-      useSecrets();
+      useAuthFile();
       useTls();
+      this.#secrets.reload(config);
       this.#sockets.configure({ keepAlive: settings.tcpKeepalive, keepAliveDelayMs: settings.tcpKeepidleMs });
       this.#resolver.configure({ maxTtlMs: settings.dnsMaxTtlMs, notFoundTtlMs: settings.dnsNxdomainTtlMs });
       this.#statsLog.configure(settings.statsPeriodMs);
@@ -455,7 +468,7 @@ export class Pooler {
       pools: this.#router.pools,
       budget: this.#budget,
       ids: this.#ids,
-      userNames: [...this.#users.userNames()],
+      userNames: this.#secrets.userNames,
       hosts: this.#resolver.hosts,
     });
   }
@@ -477,6 +490,8 @@ export class Pooler {
     this.#registry.checkDeadlines(nowMs);
     this.#peers.checkDeadlines(nowMs, settings.cancelWaitTimeoutMs);
     for (const pool of this.#router.pools) upkeep(pool, settings, nowMs);
+    this.#users.check(nowMs);
+    this.#secrets.queries.tick(nowMs);
     this.#consoles.onRound(nowMs);
     if (settings.logStats) this.#statsLog.check(nowMs);
     this.#router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);
@@ -503,6 +518,7 @@ export class Pooler {
     const closed = this.#stopListening();
     const report = errors.shuttingDown();
     this.#router.stop(report, 'shutdown');
+    this.#secrets.queries.stop();
     this.#suspension.end();
     this.#registry.endLogins(report);
     for (const client of this.#registry.clients) client.drain(report, 'shutdown');
@@ -529,7 +545,8 @@ export class Pooler {
   }
 
   #isEmpty(): boolean {
-    return this.#registry.sockets === 0 && [...this.#router.pools].every((pool) => pool.isEmpty);
+    const hasServers = ![...this.#router.pools].every((pool) => pool.isEmpty) || !this.#secrets.queries.isEmpty;
+    return this.#registry.sockets === 0 && !hasServers;
   }
 
   #settled(isDone: () => boolean): Promise<void> {

@@ -25,7 +25,7 @@ import {
 } from './scram-messages.ts';
 import { ScramServer, type ScramServerFailure } from './scram-server.ts';
 import { isUsable, type Md5Secret, md5Hash, md5Response, type ScramSecret, type Secret } from './secret.ts';
-import type { SecretSource } from './secret-source.ts';
+import type { FoundSecrets, SecretSource } from './secret-source.ts';
 
 export type AuthType = 'any' | 'trust' | 'plain' | 'md5' | 'scram-sha-256';
 
@@ -55,9 +55,9 @@ export type AuthenticationStep =
       readonly outcome: 'accepted';
       /** In this order; the last one is `ok`. */
       readonly requests: readonly AuthenticationRequest[];
-      /** What is stored for the user; null with `any`, which does not look. */
+      /** Which of the stored secrets was proven (with `trust` the first); null with `any`, which does not look. */
       readonly secret: Secret | null;
-      /** From a SCRAM exchange, for a login at a server with the very same verifier. */
+      /** Of a stored verifier that was proven, for a login at a server with the very same verifier. */
       readonly clientKey: Buffer | null;
     }
   /** Send the one error for all (28P01) and close. */
@@ -93,6 +93,12 @@ const MOVES: Readonly<Record<State, readonly State[]>> = {
   over: [],
 };
 
+interface ScramCandidate {
+  readonly server: ScramServer;
+  /** As it is stored. */
+  readonly secret: Secret;
+}
+
 interface Move {
   readonly to: State;
   readonly step: AuthenticationStep;
@@ -101,13 +107,14 @@ interface Move {
 export class Authenticator implements KeyAsker {
   readonly #options: AuthenticatorOptions;
   #state: State = 'new';
-  /** As the source has it. Only `trust` accepts by it. */
-  #secret: Secret | null = null;
-  /** The same, or null if it proves nothing: then the exchange is a mock, which nobody can win. */
-  #proof: Secret | null = null;
+  /** As the source has them. Only `trust` accepts by them. */
+  #secrets: readonly Secret[] = [];
+  /** Those that prove something. Without any the exchange is a mock, which nobody can win. */
+  #proofs: readonly Secret[] = [];
   #md5Salt: Buffer | null = null;
   #mechanism: ScramMechanism = SCRAM_SHA_256;
-  #scram: ScramServer | null = null;
+  /** An exchange for each secret that would do. All of them send the client the same. */
+  #scrams: readonly ScramCandidate[] = [];
 
   constructor(options: AuthenticatorOptions) {
     this.#options = options;
@@ -198,14 +205,17 @@ export class Authenticator implements KeyAsker {
     this.#state = next;
   }
 
-  #begin(authType: Exclude<AuthType, 'any'>, secret: Secret | null): Move {
+  #begin(authType: Exclude<AuthType, 'any'>, found: FoundSecrets): Move {
     const { userName, source, environment } = this.#options;
-    this.#secret = secret;
-    this.#proof = secret !== null && isUsable(secret, userName) ? secret : null;
-    if (authType === 'trust') return secret === null ? refuse('no such user') : accept([], secret, null);
+    this.#secrets = listOf(found);
+    this.#proofs = this.#secrets.filter((secret) => isUsable(secret, userName));
+    const [first] = this.#secrets;
+    if (authType === 'trust') return first === undefined ? refuse('no such user') : accept([], first, null);
     if (authType === 'plain') return ask('password', { type: 'cleartext' });
     // A verifier cannot check MD5; as PgBouncer does, ask for what it can check.
-    if (authType === 'md5' && (this.#proof?.kind ?? source.usualKind) !== 'scram') {
+    const hasVerifier = this.#proofs.some(({ kind }) => kind === 'scram');
+    const isScram = this.#proofs.length > 0 ? hasVerifier : source.usualKind === 'scram';
+    if (authType === 'md5' && !isScram) {
       this.#md5Salt = environment.randomBytes(4);
       return ask('md5-response', { type: 'md5', salt: this.#md5Salt });
     }
@@ -216,43 +226,45 @@ export class Authenticator implements KeyAsker {
     if (password === null) return refuse('malformed password message');
     if (password.length === 0) return refuse('empty password');
     const { keys, userName, scramIterations } = this.#options;
-    const proof = this.#proof;
-    if (proof?.kind === 'scram' && proof.iterations <= MAX_SCRAM_ITERATIONS) {
-      if (await this.#matchesVerifier(password, proof)) return accept([], proof, null);
-      keys.forget(password.toString());
-      return this.#refuseProof();
-    }
-    if (proof?.kind === 'plain' && equalInConstantTime(password, Buffer.from(proof.password))) {
-      return accept([], proof, null);
-    }
-    if (proof?.kind === 'md5' && equalInConstantTime(md5Hash(password, userName), proof.hash)) {
-      return accept([], proof, null);
+    let derived = false;
+    for (const proof of this.#proofs) {
+      if (proof.kind === 'plain') {
+        if (equalInConstantTime(password, Buffer.from(proof.password))) return accept([], proof, null);
+      } else if (proof.kind === 'md5') {
+        if (equalInConstantTime(md5Hash(password, userName), proof.hash)) return accept([], proof, null);
+      } else if (proof.iterations <= MAX_SCRAM_ITERATIONS) {
+        derived = true;
+        const clientKey = await this.#clientKeyOf(password, proof);
+        if (clientKey !== null) return accept([], proof, clientKey);
+      }
     }
     // Every refusal costs one derivation, whatever is stored, or nothing.
-    await keys.saltedPassword(password.toString(), keys.saltOf(userName), scramIterations, this);
+    if (!derived) await keys.saltedPassword(password.toString(), keys.saltOf(userName), scramIterations, this);
     keys.forget(password.toString());
     return this.#refuseProof();
   }
 
-  /** Whether a verifier was made from this password. */
-  async #matchesVerifier(password: Buffer, verifier: ScramSecret): Promise<boolean> {
+  /** The key by which a verifier was made from this password; null if it was made from another one. */
+  async #clientKeyOf(password: Buffer, verifier: ScramSecret): Promise<Buffer | null> {
     const text = password.toString();
     const salted = await this.#options.keys.saltedPassword(text, verifier.salt, verifier.iterations, this);
-    const { storedKey } = scramKeys(salted);
+    const { storedKey, clientKey } = scramKeys(salted);
     // Bytes that are no UTF-8 are read as U+FFFD, so that many passwords would be one.
     const isText = Buffer.from(text).equals(password);
-    return timingSafeEqual(storedKey, verifier.storedKey) && isText;
+    return timingSafeEqual(storedKey, verifier.storedKey) && isText ? clientKey : null;
   }
 
   #checkMd5Response(response: Buffer | null): Move {
     if (response === null) return refuse('malformed password message');
     if (response.length === 0) return refuse('empty password');
     const { userName } = this.#options;
-    const proof = this.#proof;
+    const salt = this.#md5Salt!;
     const mock: Md5Secret = { kind: 'md5', hash: md5Hash('', userName) };
-    const secret = proof === null || proof.kind === 'scram' ? mock : proof;
-    const equal = equalInConstantTime(response, md5Response(userName, secret, this.#md5Salt!));
-    return equal && proof !== null ? accept([], proof, null) : this.#refuseProof();
+    const isRight = (secret: Secret): boolean =>
+      equalInConstantTime(response, md5Response(userName, secret.kind === 'scram' ? mock : secret, salt));
+    if (this.#proofs.length === 0) isRight(mock);
+    const proven = this.#proofs.find((secret) => isRight(secret));
+    return proven === undefined ? this.#refuseProof() : accept([], proven, null);
   }
 
   #saslInitial(body: Buffer): Move | Promise<Move> {
@@ -267,14 +279,23 @@ export class Authenticator implements KeyAsker {
 
   #saslFirst(clientFirst: Buffer): Move | Promise<Move> {
     const { keys, userName, scramIterations } = this.#options;
-    const proof = this.#proof;
-    if (proof?.kind === 'scram') return this.#challenge(clientFirst, proof, false);
-    if (proof?.kind === 'plain') {
-      const secret = keys.scramSecret(userName, proof.password, scramIterations, this);
-      return secret.then((derived) => this.#challenge(clientFirst, derived, false));
+    const verifiers = this.#proofs.filter((secret) => secret.kind === 'scram');
+    const passwords = this.#proofs.filter((secret) => secret.kind === 'plain');
+    // The client is told one salt: of verifiers with other salts none can be checked (the configuration refuses them).
+    const [shown] = verifiers;
+    const salt = shown?.salt ?? keys.saltOf(userName);
+    const iterations = shown?.iterations ?? scramIterations;
+    const fitting = verifiers.filter((verifier) => verifier.salt.equals(salt) && verifier.iterations === iterations);
+    const ready = fitting.map((secret) => ({ verifier: secret, secret }));
+    if (passwords.length > 0 && iterations <= MAX_SCRAM_ITERATIONS) {
+      const derived = passwords.map(async (secret) => ({
+        verifier: await keys.scramSecret(userName, secret.password, iterations, salt, this),
+        secret,
+      }));
+      return Promise.all(derived).then((made) => this.#challenge(clientFirst, [...ready, ...made]));
     }
-    // Nobody, or an MD5 hash, from which no verifier can be made.
-    return this.#challenge(clientFirst, keys.mockSecret(userName, scramIterations), true);
+    // Without any: nobody, or an MD5 hash, from which no verifier can be made.
+    return this.#challenge(clientFirst, ready);
   }
 
   /** What is offered, the better one first. */
@@ -282,32 +303,53 @@ export class Authenticator implements KeyAsker {
     return this.#options.channelBinding === null ? [SCRAM_SHA_256] : [SCRAM_SHA_256_PLUS, SCRAM_SHA_256];
   }
 
-  #challenge(clientFirst: Buffer, secret: ScramSecret, doomed: boolean): Move {
-    const { environment, channelBinding } = this.#options;
+  /** `made` are all verifiers that would do, of one salt and iteration count, and what they were made from. */
+  #challenge(clientFirst: Buffer, made: readonly { readonly verifier: ScramSecret; readonly secret: Secret }[]): Move {
+    const { keys, userName, scramIterations, environment, channelBinding } = this.#options;
     const nonce = createNonce(environment);
-    this.#scram = new ScramServer({ secret, doomed, nonce, mechanism: this.#mechanism, channelBinding });
-    const answer = this.#scram.clientFirst(clientFirst);
-    return answer.ok ? ask('sasl-final', { type: 'saslContinue', data: answer.message }) : refuse(answer.reason);
+    const mock = keys.mockSecret(userName, scramIterations);
+    const candidates = made.length > 0 ? made : [{ verifier: mock, secret: mock }];
+    this.#scrams = candidates.map(({ verifier, secret }) => ({
+      server: new ScramServer({
+        secret: verifier,
+        doomed: made.length === 0,
+        nonce,
+        mechanism: this.#mechanism,
+        channelBinding,
+      }),
+      secret,
+    }));
+    const [answer] = this.#scrams.map(({ server }) => server.clientFirst(clientFirst));
+    return answer!.ok ? ask('sasl-final', { type: 'saslContinue', data: answer!.message }) : refuse(answer!.reason);
   }
 
   #saslFinal(clientFinal: Buffer): Move {
-    const answer = this.#scram!.clientFinal(clientFinal);
-    if (!answer.ok) return answer.reason === 'wrong password' ? this.#refuseProof() : refuse(answer.reason);
-    if (this.#proof === null) return this.#refuseProof();
-    return accept([{ type: 'saslFinal', data: answer.message }], this.#proof, answer.clientKey);
+    const answers = this.#scrams.map(({ server, secret }) => ({ secret, answer: server.clientFinal(clientFinal) }));
+    for (const { secret, answer } of answers) {
+      if (!answer.ok || this.#proofs.length === 0) continue;
+      const clientKey = secret.kind === 'scram' ? answer.clientKey : null;
+      return accept([{ type: 'saslFinal', data: answer.message }], secret, clientKey);
+    }
+    const [first] = answers;
+    const reason = first === undefined || first.answer.ok ? 'wrong password' : first.answer.reason;
+    return reason === 'wrong password' ? this.#refuseProof() : refuse(reason);
   }
 
   /** The log is told why a proof could not succeed. */
   #refuseProof(): Move {
-    if (this.#secret === null) return refuse('no such user');
-    const isMd5ForScram = this.#options.authType === 'scram-sha-256' && this.#proof?.kind === 'md5';
-    const isTooCostly =
-      this.#options.authType === 'plain' &&
-      this.#proof?.kind === 'scram' &&
-      this.#proof.iterations > MAX_SCRAM_ITERATIONS;
-    if (this.#proof === null || isMd5ForScram || isTooCostly) return refuse('no usable secret for this auth_type');
-    return refuse('wrong password');
+    if (this.#secrets.length === 0) return refuse('no such user');
+    const { authType } = this.#options;
+    const isOfUse = (secret: Secret): boolean => {
+      if (secret.kind === 'md5') return authType !== 'scram-sha-256';
+      return secret.kind === 'plain' || authType !== 'plain' || secret.iterations <= MAX_SCRAM_ITERATIONS;
+    };
+    return refuse(this.#proofs.some(isOfUse) ? 'wrong password' : 'no usable secret for this auth_type');
   }
+}
+
+function listOf(found: FoundSecrets): readonly Secret[] {
+  if (found === null) return [];
+  return 'kind' in found ? [found] : found;
 }
 
 function ask(to: State, request: AuthenticationRequest): Move {

@@ -85,14 +85,14 @@ export class DerivedKeys {
     this.#passwords.delete(this.#tagOf(password));
   }
 
-  /** The verifier of a user whose password is stored in plain text; the salt is `saltOf` this user. */
+  /** The verifier of a user whose password is stored in plain text. */
   async scramSecret(
     userName: string,
     password: string,
     iterations: number,
+    salt: Buffer = this.saltOf(userName),
     asker: KeyAsker = ALWAYS,
   ): Promise<ScramSecret> {
-    const salt = this.saltOf(userName);
     const { storedKey, serverKey } = scramKeys(await this.saltedPassword(password, salt, iterations, asker));
     return { kind: 'scram', iterations, salt, storedKey, serverKey };
   }

@@ -13,6 +13,7 @@ import {
   MAX_SCRAM_ITERATIONS,
   readAttributes,
   SCRAM_KEY_BYTES,
+  type ScramKeys,
   scramKeys,
   xor,
 } from './scram-messages.ts';
@@ -125,12 +126,12 @@ export class ScramClient {
   }
 
   /**
-   * client-final-message. `saltedPassword` is 32 bytes, derived with what `serverFirst` returned. Throws if it did not
-   * succeed just before: no peer can bring that about.
+   * client-final-message. `key` is SaltedPassword, 32 bytes, derived with what `serverFirst` returned, or what follows from
+   * it and was proven by somebody else. Throws if `serverFirst` did not succeed just before: no peer can bring that about.
    */
-  proof(saltedPassword: Buffer): Buffer {
+  proof(key: Buffer | ScramKeys): Buffer {
     if (this.#expected !== 'key') throw new Error('no SCRAM challenge to answer');
-    const { clientKey, storedKey, serverKey } = scramKeys(saltedPassword);
+    const { clientKey, storedKey, serverKey } = Buffer.isBuffer(key) ? scramKeys(key) : key;
     const withoutProof = `c=${this.#bindingInput},r=${this.#nonce}`;
     const authMessage = Buffer.concat([
       Buffer.from(`${this.#clientFirstBare},`),

@@ -83,12 +83,12 @@ export class UserList implements SecretSource {
     this.usualKind = usualKindOf(text, secretsAt);
   }
 
-  get size(): number {
-    return this.#secretsAt.size;
+  isSameAs(other: UserList): boolean {
+    return this.#text === other.#text;
   }
 
-  get names(): Iterable<string> {
-    return this.#secretsAt.keys();
+  get size(): number {
+    return this.#secretsAt.size;
   }
 
   /** In the file's order. */

@@ -29,6 +29,11 @@ export class DnsError extends Error {
   }
 }
 
+export interface CommandLimits {
+  readonly timeoutMs: number;
+  readonly maxBytes: number;
+}
+
 export interface Environment {
   /** Milliseconds on a monotonic clock, with fractions. */
   now(): number;
@@ -49,6 +54,14 @@ export interface Environment {
   /** The platform's own resolver (`getaddrinfo`). Rejects with a DnsError. */
   lookup(name: string): Promise<string[]>;
   readTextFile(path: string): Promise<string>;
+  /** Changes when the file's content may have changed. Rejects with the system's error. */
+  fileVersion(path: string): Promise<string>;
+  /**
+   * Runs a program without a shell and returns what it writes to standard output, as UTF-8. Rejects if it cannot be
+   * started, fails, or takes longer or writes more than allowed; then it, and what it has started, is killed. The error
+   * holds neither its arguments nor anything that it wrote.
+   */
+  runCommand(words: readonly string[], limits: CommandLimits): Promise<string>;
   /** Starts to connect; `handler` hears `onTransportConnect` or `onTransportClose`. */
   dial(address: SocketAddress, handler: TransportHandler): Transport;
 }

@@ -42,6 +42,8 @@ export interface ProvenClient {
   readonly minor: number;
   /** What proves to it that it is in; it is sent together with what follows. */
   readonly acceptance: readonly Buffer[];
+  /** Servers that did not let us in before may do so now: its login has left us more to prove. */
+  readonly canProveMore: boolean;
 }
 
 export class ClientAdmission implements LoginWaiter, AttachmentListener {
@@ -88,6 +90,7 @@ export class ClientAdmission implements LoginWaiter, AttachmentListener {
     if (refusal !== null) return this.#refuse(refusal, 'limit_reached');
     const pool = router.pool(database, name, user);
     this.#pool = pool;
+    if (this.#client.canProveMore) pool.health.retryNow();
     const why = isReplication ? (pool.stopped?.report ?? null) : pool.refusal;
     if (why !== null) return this.#refuse(why, 'server_unavailable');
     if (isReplication) this.#replicate(pool);

@@ -288,7 +288,7 @@ export class ClientLogin implements WireReader, ProvenLogin {
       authType: decision.method,
       userName: user,
       scramIterations: config.settings.scramIterations,
-      source: secrets,
+      source: secrets.sourceFor(database),
       channelBinding: channelBindingOf(this.#wire.security),
       keys,
       environment,
@@ -320,6 +320,8 @@ export class ClientLogin implements WireReader, ProvenLogin {
   #onStep(step: AuthenticationStep): void {
     // The connection may have ended while something was computed.
     if (this.#state !== 'waiting') return;
+    const { secrets } = this.#context;
+    const { user, database } = this.#identity!;
     switch (step.outcome) {
       case 'continue':
         this.#wire.send(authenticationMessage(step.request));
@@ -328,8 +330,12 @@ export class ClientLogin implements WireReader, ProvenLogin {
         this.#wire.release();
         return;
       case 'accepted':
-        return this.#admit(step.requests.map(authenticationMessage));
+        return this.#admit(
+          step.requests.map(authenticationMessage),
+          secrets.onProven(database, user, step.secret, step.clientKey),
+        );
       case 'refused':
+        secrets.onRefused(database, user);
         this.#log('info', { cause: step.reason }, 'login refused');
         return this.#refuseLater();
       case 'failed':
@@ -338,8 +344,8 @@ export class ClientLogin implements WireReader, ProvenLogin {
     }
   }
 
-  /** The client is who it says. */
-  #admit(acceptance: readonly Buffer[]): void {
+  /** The client is who it says. `canProveMore`: see `ProvenClient`. */
+  #admit(acceptance: readonly Buffer[], canProveMore: boolean): void {
     this.#admission = new ClientAdmission(this.#context, this, {
       identity: this.#identity!,
       wire: this.#wire,
@@ -348,6 +354,7 @@ export class ClientLogin implements WireReader, ProvenLogin {
       isReplication: this.#isReplication,
       minor: this.#minor,
       acceptance,
+      canProveMore,
     });
     this.#admission.start();
   }

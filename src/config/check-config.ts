@@ -28,6 +28,27 @@ export function checkConfig(read: ReadConfig, problems: ProblemList): void {
   checkReuse(read, problems);
   checkSockets(read, problems);
   checkTls(read, problems);
+  checkAuthDatabases(read, problems);
+  checkPasswords(read, problems);
+}
+
+function checkPasswords({ databases, place }: ReadConfig, problems: ProblemList): void {
+  for (const { values, places } of databases) {
+    const at = places.get('password_command') ?? place;
+    if (values.password !== null && values.passwordCommand !== null) {
+      problems.add(at, 'password and password_command are both given');
+    }
+  }
+}
+
+/** Where auth_query runs must be there, or nobody could log in. */
+function checkAuthDatabases({ config, settings, databases, place }: ReadConfig, problems: ProblemList): void {
+  const check = (name: string | null, at: Place): void => {
+    if (name === null || config.databases.has(name) || config.fallbackDatabase !== null) return;
+    problems.add(at, `auth_dbname ${quote(name)} is not one of the databases`);
+  };
+  check(config.settings.authDbname, settings.places.get('auth_dbname') ?? place);
+  for (const { values, places } of databases) check(values.authDbname, places.get('auth_dbname') ?? place);
 }
 
 interface Maximum {

@@ -20,6 +20,8 @@ export interface Kind<T> {
 }
 
 const MAX_LISTED_NAME_BYTES = 255;
+/** PgBouncer's MAX_PASSWORD; a token of a cloud has some thousand bytes. */
+const MAX_SECRET_BYTES = 65_530;
 const MAX_INTEGER = 2_147_483_647;
 /** Some 30 years: more is a slip, and sums of a few of them stay exact. */
 const MAX_DURATION_MS = 1e12;
@@ -144,11 +146,13 @@ interface TextOptions {
   readonly maxBytes?: number;
   /** A secret's value never appears in a message. */
   readonly secret?: boolean;
+  /** What makes no sense without it. */
+  readonly mustContain?: string;
 }
 
 /** Any text, the empty one included. */
 export function text(options: TextOptions = {}): Kind<string> {
-  const { maxBytes = Number.POSITIVE_INFINITY, secret = false } = options;
+  const { maxBytes = Number.POSITIVE_INFINITY, secret = false, mustContain = '' } = options;
   return {
     type: 'text',
     values: maxBytes === Number.POSITIVE_INFINITY ? 'text' : `text, at most ${maxBytes} bytes`,
@@ -157,7 +161,8 @@ export function text(options: TextOptions = {}): Kind<string> {
       if (value === null)
         return { problem: `expected text, found ${secret ? describeType(node) : describeNode(node)}` };
       const problem = textProblem(value, maxBytes);
-      return problem === null ? { value } : { problem };
+      if (problem !== null) return { problem };
+      return value.includes(mustContain) ? { value } : unexpected(`a text with ${mustContain}`, node);
     },
     format: (value) => value,
   };
@@ -312,6 +317,76 @@ export const nameList: Kind<readonly string[]> = {
     return { value: Object.freeze(found) };
   },
   format: (value) => value.join(', '),
+};
+
+/** Words out of a few, separated by commas or as a list; with a `!` in front of all of them, those that are refused. */
+export function choices(words: readonly string[]): Kind<readonly string[]> {
+  return {
+    type: 'list',
+    values: `of ${words.join(', ')}; or all with ! in front`,
+    parse(node, folder) {
+      const names = nameList.parse(node, folder);
+      if ('problem' in names) return names;
+      const found = names.value.map((name) => name.toLowerCase());
+      for (const name of found) {
+        const word = name.startsWith('!') ? name.slice(1) : name;
+        if (!words.includes(word)) return { problem: `expected some of ${words.join(', ')}, found ${quote(name)}` };
+      }
+      const negated = found.filter((name) => name.startsWith('!')).length;
+      if (negated > 0 && negated < found.length) return { problem: 'what is refused and what is required is mixed' };
+      return { value: Object.freeze([...new Set(found)]) };
+    },
+    format: (value) => value.join(', '),
+  };
+}
+
+/** How a SCRAM secret begins: a client is shown iterations and salt before it proves anything, so they must be the same. */
+const SCRAM_PARAMETERS = /^SCRAM-SHA-256\$(\d+:[A-Za-z0-9+/=]+)\$/;
+
+/** A password or a secret as in auth_file, or a list of those that count at a time. Nothing of it is ever shown. */
+export const secrets: Kind<readonly string[]> = {
+  type: 'list',
+  values: 'text, or a list of texts',
+  parse(node) {
+    const items = node.kind === 'list' ? node.items : [node];
+    const found: string[] = [];
+    for (const item of items) {
+      const secret = textOf(item);
+      if (secret === null) return { problem: `expected text, found ${describeType(item)}` };
+      const problem = secret === '' ? 'an empty password is no password' : textProblem(secret, MAX_SECRET_BYTES);
+      if (problem !== null) return { problem };
+      found.push(secret);
+    }
+    if (found.length === 0) return { problem: 'expected at least one password' };
+    const parameters = found.map((secret) => SCRAM_PARAMETERS.exec(secret)?.[1]).filter((text) => text !== undefined);
+    if (new Set(parameters).size > 1) {
+      return {
+        problem: 'of several SCRAM secrets with different salts only one can be checked; give the passwords instead',
+      };
+    }
+    return { value: Object.freeze(found) };
+  },
+  format: () => '',
+};
+
+/** A program and its arguments, as a list, or as a text of words without spaces in them. No shell sees it. */
+export const commandLine: Kind<readonly string[]> = {
+  type: 'list',
+  values: 'a program and its arguments, as a list or separated by spaces',
+  parse(node) {
+    const isList = node.kind === 'list';
+    const words = isList ? node.items.map(textOf) : (textOf(node)?.trim().split(/\s+/) ?? [null]);
+    const found: string[] = [];
+    for (const word of words) {
+      if (word === null || textProblem(word, MAX_SECRET_BYTES) !== null) {
+        return { problem: `expected a program and its arguments, found ${describeType(node)}` };
+      }
+      found.push(word);
+    }
+    if ((found[0] ?? '') === '') return { problem: 'expected a program' };
+    return { value: Object.freeze(found) };
+  },
+  format: (value) => value.join(' '),
 };
 
 /** Null when nothing, or an empty text, is given: for settings of a database or a user this means "as for all". */

@@ -8,6 +8,8 @@ import {
   addressOrFolder,
   boolean,
   choice,
+  choices,
+  commandLine,
   duration,
   fileMode,
   hosts,
@@ -16,6 +18,7 @@ import {
   nameList,
   optional,
   path,
+  secrets,
   size,
   text,
   unixFolder,
@@ -42,6 +45,7 @@ const balancing = choice(['round-robin', 'disable']);
 const sslMode = choice(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']);
 const SECURE_PROTOCOLS = Object.freeze(TLS_PROTOCOLS.slice(2));
 const count = integer(0);
+const serverMethods = choices(['none', 'password', 'md5', 'scram-sha-256']);
 /** It goes into the startup packet for servers, which is bounded. */
 const parameterValue = text({ maxBytes: 255 });
 const SECOND = 1000;
@@ -49,6 +53,10 @@ export const MAX_DATABASE_NAME_BYTES = 63;
 export const MAX_USER_NAME_BYTES = 127;
 /** Two bytes of a cancel key have room for it. */
 export const MAX_PEER_ID = 65_535;
+/** PgBouncer's since 1.24.1: no password counts after VALID UNTIL (CVE-2025-2291), and none of who may not log in. */
+const DEFAULT_AUTH_QUERY =
+  'SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END FROM pg_authid WHERE rolname=$1 AND rolcanlogin';
+const authQueryText = text({ mustContain: '$1' });
 /** PgBouncer's own bound for the number that a pooler gives itself. */
 const MAX_OWN_PEER_ID = 16_383;
 
@@ -174,6 +182,24 @@ const authentication = [
   ),
   setting('auth_file', 'authFile', optional(path), null).documented(
     'File of users and their secrets, a line `"user" "secret"` each; relative to the folder of this file.',
+  ),
+  setting('auth_user', 'authUser', optional(text({ maxBytes: MAX_USER_NAME_BYTES })), null).documented(
+    'User that runs auth_query for clients that auth_file does not have, with its password from there; not set asks nobody.',
+  ),
+  setting('auth_query', 'authQuery', authQueryText, DEFAULT_AUTH_QUERY).documented(
+    'Query for name and secret of the user $1; it runs with search_path pg_catalog, so other schemas must be named.',
+  ),
+  setting('auth_dbname', 'authDbname', optional(text({ maxBytes: MAX_DATABASE_NAME_BYTES })), null).documented(
+    'Database, as it is called under databases, in which auth_query runs; not set means the one the client asks for.',
+  ),
+  setting('auth_query_cache_ttl', 'authQueryCacheTtlMs', duration(), SECOND).documented(
+    'Seconds for which an answer of auth_query counts, and so a password that is changed meanwhile; 0 always asks.',
+  ),
+  setting('password_command_ttl', 'passwordCommandTtlMs', duration(), 300 * SECOND).documented(
+    'Seconds that the output of a password_command is used; 0 runs it for each server connection.',
+  ),
+  setting('password_command_timeout', 'passwordCommandTimeoutMs', duration(0.1), 10 * SECOND).documented(
+    'Seconds that a password_command may run before it is killed.',
   ),
   setting('scram_iterations', 'scramIterations', integer(1, 100_000), 4096).documented(
     'Iterations of the SCRAM secrets that are made from plain passwords; more cost more time at each login.',
@@ -318,6 +344,9 @@ const servers = [
     'prefer',
   ).documented(
     'Whether SCRAM logins to servers are bound to their TLS connection: never, where the server offers it, or no login else.',
+  ),
+  setting('server_require_auth', 'serverRequireAuth', serverMethods, Object.freeze([])).documented(
+    'Ways in which servers may ask who we are; without it all but a password in clear text, which needs TLS or a Unix socket.',
   ),
   setting('server_fast_close', 'serverFastClose', boolean, false).documented(
     'Closes outdated server connections in session mode after the transaction, and their clients with them.',
@@ -480,7 +509,20 @@ export const databaseSettings = [
     'Forced user: all clients of this database share its server connections; not set means each client its own.',
   ),
   optionalSetting('password', 'password', text({ secret: true })).documented(
-    'Password of the forced user; not set means the secret in auth_file.',
+    'Password for the server; not set means what users, auth_file or auth_query know of the user.',
+  ),
+  optionalSetting('password_command', 'passwordCommand', commandLine).documented(
+    'Program, run without a shell, whose output is the password for the server; not set runs none.',
+  ),
+  optionalSetting('server_require_auth', 'serverRequireAuth', serverMethods).documented(
+    'server_require_auth of this database.',
+  ),
+  optionalSetting('auth_user', 'authUser', text({ maxBytes: MAX_USER_NAME_BYTES })).documented(
+    'auth_user of this database.',
+  ),
+  optionalSetting('auth_query', 'authQuery', authQueryText).documented('auth_query of this database.'),
+  optionalSetting('auth_dbname', 'authDbname', text({ maxBytes: MAX_DATABASE_NAME_BYTES })).documented(
+    'auth_dbname of this database.',
   ),
   optionalSetting('pool_mode', 'poolMode', poolMode).documented('pool_mode of this database.'),
   optionalSetting('pool_size', 'poolSize', count).documented('default_pool_size of this database; 0 means no limit.'),
@@ -528,8 +570,11 @@ export const databaseSettings = [
 
 /** Each entry of the section `users:`. What a user has set wins over the database, which wins over `pgbouncer:`. */
 export const userSettings = [
-  optionalSetting('password', 'password', text({ secret: true })).documented(
-    'Password or secret of this user, which wins over the one in auth_file; not set means that one.',
+  optionalSetting('password', 'password', secrets).documented(
+    'Password or secret, before what auth_file says; of a list clients may use each, and servers get the first.',
+  ),
+  optionalSetting('password_command', 'passwordCommand', commandLine).documented(
+    'Program, run without a shell, whose output is the password of this user for servers; not set runs none.',
   ),
   optionalSetting('pool_mode', 'poolMode', poolMode).documented('pool_mode of this user.'),
   optionalSetting('pool_size', 'poolSize', count).documented('default_pool_size of this user; 0 means no limit.'),

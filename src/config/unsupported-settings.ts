@@ -8,9 +8,9 @@ const words = (text: string): ReadonlySet<string> => new Set(text.trim().split(/
 
 export const unsupportedSettings: Readonly<Record<SectionName, ReadonlySet<string>>> = {
   pgbouncer: words(`
-    auth_dbname auth_ldap_options auth_query auth_user
+    auth_ldap_options
   `),
-  databases: words('auth_dbname auth_query auth_user'),
+  databases: new Set(),
   users: new Set(),
   peers: new Set(),
 };

@@ -7,11 +7,19 @@
  */
 import { pbkdf2, randomBytes } from 'node:crypto';
 import { lookup, type RecordWithTtl, Resolver } from 'node:dns';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import { promisify } from 'node:util';
-import { type DnsAnswer, DnsError, type Environment, type SocketAddress, type Timer } from '../base/environment.ts';
+import {
+  type CommandLimits,
+  type DnsAnswer,
+  DnsError,
+  type Environment,
+  type SocketAddress,
+  type Timer,
+} from '../base/environment.ts';
 import type { Transport, TransportHandler } from '../base/transport.ts';
+import { runCommand } from './run-command.ts';
 
 export type Dial = (address: SocketAddress, handler: TransportHandler) => Transport;
 
@@ -106,6 +114,15 @@ export class NodeEnvironment implements Environment {
 
   readTextFile(path: string): Promise<string> {
     return readFile(path, 'utf8');
+  }
+
+  async fileVersion(path: string): Promise<string> {
+    const { ino, size, mtimeNs } = await stat(path, { bigint: true });
+    return `${ino} ${size} ${mtimeNs}`;
+  }
+
+  runCommand(words: readonly string[], limits: CommandLimits): Promise<string> {
+    return runCommand(words, limits, this);
   }
 
   dial(address: SocketAddress, handler: TransportHandler): Transport {

@@ -3,10 +3,10 @@
  * that went. How many are needed, and what becomes of one that has logged in, is its owner's business.
  */
 import type { Environment, SocketAddress } from '../base/environment.ts';
+import type { TransportSecurity } from '../base/transport-security.ts';
 import type { ServerSecurity } from '../net/server-security.ts';
 import { NEWEST_MINOR, OLDEST_MINOR } from '../protocol/protocol-version.ts';
 import type { Budget, Claimant, Lease } from '../server/lease.ts';
-import type { ServerConnection } from '../server/server-connection.ts';
 import type { ServerFailure } from '../server/server-holder.ts';
 import { type AttemptListener, ConnectAttempt } from './connect-attempt.ts';
 import type { HostFinder } from './host-finder.ts';
@@ -14,14 +14,23 @@ import type { GateVisitor, LoginGate } from './login-gate.ts';
 import { failureWords, type ServerHealth } from './server-health.ts';
 import type { ServerPlace } from './server-opener.ts';
 
-export interface ConnectorOptions {
+/** What a connector needs to know of a connection. */
+export interface OpenedConnection {
+  readonly address: SocketAddress;
+  /** The host, as configured, that the address belongs to. */
+  readonly hostName: string;
+  /** Null without TLS. */
+  readonly security: TransportSecurity | null;
+}
+
+export interface ConnectorOptions<Connection extends OpenedConnection> {
   readonly environment: Environment;
   readonly budget: Budget;
   readonly gate: LoginGate;
   readonly finder: HostFinder;
   readonly health: ServerHealth;
   readonly security: ServerSecurity;
-  readonly owner: ConnectorOwner;
+  readonly owner: ConnectorOwner<Connection>;
   readonly demand: ConnectorDemand;
 }
 
@@ -38,21 +47,21 @@ export interface ConnectorDemand {
   room(): number;
 }
 
-/** The pool, or the part of it that has servers for one client each. */
-export interface ConnectorOwner extends Claimant {
+/** A pool, the part of it that has servers for one client each, or who asks PostgreSQL for secrets. */
+export interface ConnectorOwner<Connection extends OpenedConnection> extends Claimant {
   /**
    * Opens a connection to `place`; it is reported to `succeeded`, or `failed` and then `closed`. Null if
    * nobody needs it any more.
    */
-  open(place: ServerPlace): ServerConnection | null;
+  open(place: ServerPlace): Connection | null;
   /** No address could be reached. */
   onUnreachable(failure: ServerFailure): void;
 }
 
-export class Connector implements AttemptListener, GateVisitor {
-  readonly #options: ConnectorOptions;
+export class Connector<Connection extends OpenedConnection> implements AttemptListener, GateVisitor {
+  readonly #options: ConnectorOptions<Connection>;
   readonly #attempts = new Set<ConnectAttempt>();
-  readonly #attemptOf = new Map<ServerConnection, ConnectAttempt>();
+  readonly #attemptOf = new Map<Connection, ConnectAttempt>();
   /** Leases that were asked for and have not been granted. */
   #claims = 0;
   /** Leases that wait for the login gate. */
@@ -62,7 +71,7 @@ export class Connector implements AttemptListener, GateVisitor {
   #gate: LoginGate;
   #stopped = false;
 
-  constructor(options: ConnectorOptions) {
+  constructor(options: ConnectorOptions<Connection>) {
     this.#options = options;
     this.#gate = options.gate;
   }
@@ -103,7 +112,7 @@ export class Connector implements AttemptListener, GateVisitor {
   }
 
   /** `server` has logged in. */
-  succeeded(server: ServerConnection): void {
+  succeeded(server: Connection): void {
     this.#options.health.succeeded();
     const attempt = this.#forget(server);
     if (attempt === undefined) return;
@@ -112,7 +121,7 @@ export class Connector implements AttemptListener, GateVisitor {
   }
 
   /** Whether no other try follows if `server` has failed so. */
-  isFinal(server: ServerConnection, failure: ServerFailure): boolean {
+  isFinal(server: Connection, failure: ServerFailure): boolean {
     const attempt = this.#attemptOf.get(server);
     if (attempt === undefined || this.#stopped) return true;
     if (failure.kind !== 'refused' && failure.kind !== 'impossible') return false;
@@ -120,7 +129,7 @@ export class Connector implements AttemptListener, GateVisitor {
   }
 
   /** `server` will not log in. Returns whether that is final: if not, there is another try when it has closed. */
-  failed(server: ServerConnection, failure: ServerFailure): boolean {
+  failed(server: Connection, failure: ServerFailure): boolean {
     const attempt = this.#attemptOf.get(server);
     if (attempt !== undefined && !this.isFinal(server, failure)) {
       if (this.#mayBeTls(attempt, server, failure)) attempt.retry(server.address, 'other-tls');
@@ -137,7 +146,7 @@ export class Connector implements AttemptListener, GateVisitor {
    * `server` has closed. Returns whether its lease lives on, for the next try: not if PostgreSQL may still hold the slot,
    * and not if nobody wants one.
    */
-  closed(server: ServerConnection, confirmed: boolean): boolean {
+  closed(server: Connection, confirmed: boolean): boolean {
     const attempt = this.#forget(server);
     if (attempt === undefined) return false;
     if (confirmed && !this.#stopped) {
@@ -152,7 +161,7 @@ export class Connector implements AttemptListener, GateVisitor {
   }
 
   /** `server`, which is being opened, is needed no more, and no other address for it either. */
-  abandon(server: ServerConnection): void {
+  abandon(server: Connection): void {
     const attempt = this.#forget(server);
     if (attempt !== undefined) this.#end(attempt);
   }
@@ -170,7 +179,7 @@ export class Connector implements AttemptListener, GateVisitor {
    * What is on its way is given up, for it goes to the wrong place; `grow` starts anew, at `gate`. Returns the
    * connections that are being opened: their owner closes them, and hears nothing of them here.
    */
-  restart(gate: LoginGate): readonly ServerConnection[] {
+  restart(gate: LoginGate): readonly Connection[] {
     const servers = [...this.#attemptOf.keys()];
     const opened = new Set(this.#attemptOf.values());
     const attempts = [...this.#attempts];
@@ -253,15 +262,15 @@ export class Connector implements AttemptListener, GateVisitor {
   }
 
   /** As in libpq: with `prefer` what fails with TLS may do without, and with `allow` the other way round. */
-  #mayBeTls(attempt: ConnectAttempt, server: ServerConnection, failure: ServerFailure): boolean {
+  #mayBeTls(attempt: ConnectAttempt, server: Connection, failure: ServerFailure): boolean {
     if (attempt.tlsAttempt === 'second') return false;
     const isSecond = this.#options.security.plan(server.hostName, 'second') !== null;
     if (failure.kind === 'not-secured') return !isSecond;
     const isAllowedSo = failure.kind !== 'refused' || failure.fields.sqlstate !== NOT_ALLOWED_SO;
-    return !isAllowedSo && (server.wire.security !== null) !== isSecond;
+    return !isAllowedSo && (server.security !== null) !== isSecond;
   }
 
-  #forget(server: ServerConnection): ConnectAttempt | undefined {
+  #forget(server: Connection): ConnectAttempt | undefined {
     const attempt = this.#attemptOf.get(server);
     this.#attemptOf.delete(server);
     return attempt;

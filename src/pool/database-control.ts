@@ -3,14 +3,18 @@
  * remembers what must hold for those that are made later; it knows no command and no client.
  */
 import type { ErrorReport } from '../base/errors.ts';
+import type { AuthQueries } from './auth-queries.ts';
 import type { Pool } from './pool.ts';
 import type { Router } from './router.ts';
 
 export class DatabaseControl {
   readonly #router: Router;
+  /** What has connections of its own to databases. */
+  readonly #queries: Pick<AuthQueries, 'replace' | 'alive' | 'outdated'>;
 
-  constructor(router: Router) {
+  constructor(router: Router, queries: Pick<AuthQueries, 'replace' | 'alive' | 'outdated'>) {
     this.#router = router;
+    this.#queries = queries;
   }
 
   /** Whether an entry, perhaps the fallback, serves `name`. */
@@ -37,6 +41,7 @@ export class DatabaseControl {
     if (name === null) states.isEverythingPaused = true;
     else states.setPaused(name, true);
     for (const pool of this.#pools(name)) pool.turnover.pause();
+    this.#queries.replace(name);
   }
 
   /** `name` null undoes only the pause of everything, as in PgBouncer. */
@@ -49,16 +54,17 @@ export class DatabaseControl {
 
   /** Servers that a pause of `name` still waits for. */
   pausing(name: string | null): number {
-    return sum(this.#pools(name), ({ turnover }) => turnover.pausing);
+    return sum(this.#pools(name), ({ turnover }) => turnover.pausing) + this.#queries.alive(name);
   }
 
   reconnect(name: string | null): void {
     for (const pool of this.#pools(name)) pool.reconnect();
+    this.#queries.replace(name);
   }
 
   /** Servers that are to be closed as soon as they are free, and are still there. */
   outdated(name: string | null): number {
-    return sum(this.#pools(name), ({ turnover }) => turnover.outdated);
+    return sum(this.#pools(name), ({ turnover }) => turnover.outdated) + this.#queries.outdated(name);
   }
 
   setDisabled(name: string, isDisabled: boolean): void {

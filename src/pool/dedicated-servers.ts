@@ -43,12 +43,12 @@ export interface DedicatedServersOwner {
   open(place: ServerPlace, startup: ReadonlyMap<string, string>): ServerConnection | null;
 }
 
-export class DedicatedServers implements ConnectorOwner, ConnectorDemand {
+export class DedicatedServers implements ConnectorOwner<ServerConnection>, ConnectorDemand {
   /** Those without a server that has logged in. */
   readonly waiting = new LinkedList<DedicatedWaiter>();
   readonly #environment: Environment;
   readonly #pool: DedicatedServersOwner;
-  readonly #connector: Connector;
+  readonly #connector: Connector<ServerConnection>;
   /** Every connection that was opened here, until it has closed, with the one who waits for its login. */
   readonly #waiterOf = new Map<ServerConnection, DedicatedWaiter | null>();
 

@@ -45,12 +45,17 @@ const HARMLESS: ReadonlySet<string> = new Set<keyof DatabaseConfig>([
   'queryWaitTimeoutMs',
   'serverLifetimeMs',
   'loadBalanceHosts',
+  // Who may come in, and what a login needs; those that are in have proven it.
+  'authUser',
+  'authQuery',
+  'authDbname',
   // What counts is what it comes to: see below.
   'budget',
 ]);
 
 /** Settings of the section `pgbouncer` that say how servers are connected to. */
-const isAboutServers = (key: string): boolean => key.startsWith('serverTls') || key === 'serverChannelBinding';
+const isAboutServers = (key: string): boolean =>
+  key.startsWith('serverTls') || key === 'serverChannelBinding' || key === 'serverRequireAuth';
 
 /** What is not known to be harmless does: a setting that is added later is not forgotten here. */
 export function needsOtherServers(before: PoolConfig, after: PoolConfig): boolean {

@@ -23,7 +23,7 @@ export interface DemandSource {
   readonly learned: LearnedParameters;
   readonly dedicated: DedicatedServers;
   readonly health: ServerHealth;
-  readonly connector: Connector;
+  readonly connector: Connector<ServerConnection>;
   /** Whether somebody may come. */
   readonly isUsed: boolean;
   /** Nothing is opened for anybody. */

@@ -48,7 +48,9 @@ export interface PoolEnd {
 /** States in which a client has the server, or something that a client has left is brought to its end. */
 const STAYS_FOR_ITS_CLIENT: ReadonlySet<ServerState> = new Set(['linked', 'dedicated', 'recovering']);
 
-export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner, IntroductionListener {
+export class Pool
+  implements ServerOwner, ConnectorOwner<ServerConnection>, DedicatedServersOwner, IntroductionListener
+{
   readonly databaseName: string;
   readonly traffic = new TrafficCounters();
   readonly servers = new ServerLists();
@@ -57,7 +59,7 @@ export class Pool implements ServerOwner, ConnectorOwner, DedicatedServersOwner,
   readonly learned = new LearnedParameters();
   /** For clients that share no server: replication. */
   readonly dedicated: DedicatedServers;
-  readonly connector: Connector;
+  readonly connector: Connector<ServerConnection>;
   readonly health = new ServerHealth();
   readonly canonical = new CanonicalValues();
   readonly parameterTable = new ParameterTable();

@@ -2,7 +2,6 @@
  * Which pool a client's transaction goes to. Pools are made when they are first needed: one for each database entry (or
  * name that the fallback entry serves) and server user.
  */
-import type { Secret } from '../auth/secret.ts';
 import type { ClientCloseReason } from '../base/close-reason.ts';
 import { type ErrorReport, errors } from '../base/errors.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
@@ -13,6 +12,7 @@ import { Pool, type PoolEnd } from './pool.ts';
 import type { PoolConfig } from './pool-config.ts';
 import type { PoolOptions } from './pool-options.ts';
 import { PoolTotals } from './pool-totals.ts';
+import type { SecretDirectory } from './secret-directory.ts';
 
 export interface RouterOptions
   extends Pick<
@@ -21,8 +21,7 @@ export interface RouterOptions
   > {
   /** To begin with. */
   readonly config: Config;
-  /** What is known of a user who has no password in the database entry; null if nothing. */
-  readonly secretOf: (userName: string) => Secret | null;
+  readonly secrets: Pick<SecretDirectory, 'forServer'>;
 }
 
 /** Nobody is there to hear it. */
@@ -151,7 +150,7 @@ export class Router {
   }
 
   #create(database: DatabaseConfig, databaseName: string, userName: string): Pool {
-    const { config: _, secretOf, ...shared } = this.#options;
+    const { config: _, secrets, ...shared } = this.#options;
     return new Pool({
       ...shared,
       ...this.#poolConfig(database, userName),
@@ -159,7 +158,8 @@ export class Router {
       credentials: (now) => ({
         user: now.userName,
         database: now.database.dbname ?? databaseName,
-        secret: secretAt(now.database) ?? secretOf(now.userName),
+        secret: () => secrets.forServer(now.database, databaseName, now.userName),
+        requireAuth: now.database.serverRequireAuth ?? now.settings.serverRequireAuth,
         channelBinding: now.settings.serverChannelBinding,
         parameters: startupParameters(now.database),
       }),
@@ -182,10 +182,6 @@ export class Router {
 /** No name of a database or a user holds a NUL. */
 function keyOf(databaseName: string, userName: string): string {
   return `${databaseName}\0${userName}`;
-}
-
-function secretAt({ password }: DatabaseConfig): Secret | null {
-  return password === null ? null : { kind: 'plain', password };
 }
 
 /** What the database entry says that its sessions begin with. */

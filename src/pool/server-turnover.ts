@@ -13,7 +13,7 @@ import type { ServerLists } from './server-lists.ts';
 /** The pool. */
 export interface TurnoverSource {
   readonly servers: ServerLists;
-  readonly connector: Connector;
+  readonly connector: Connector<ServerConnection>;
   readonly dedicated: DedicatedServers;
   readonly learned: LearnedParameters;
   /** Opens what is missing. */

@@ -17,7 +17,7 @@ export interface LineSource {
   readonly waiting: LinkedList<Waiter>;
   readonly traffic: TrafficCounters;
   readonly demand: PoolDemand;
-  readonly connector: Connector;
+  readonly connector: Connector<ServerConnection>;
   readonly isPaused: boolean;
 }
 

@@ -17,6 +17,12 @@ function cstring(text: string): Buffer {
   return Buffer.from(`${text}\0`, 'utf8');
 }
 
+function int16(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(2);
+  bytes.writeUInt16BE(value, 0);
+  return bytes;
+}
+
 export function startupMessage(minor: number, parameters: Iterable<readonly [string, string]>): Buffer {
   const parts: Buffer[] = [];
   for (const [name, value] of parameters) parts.push(cstring(name), cstring(value));
@@ -37,6 +43,30 @@ export function cancelRequest(key: Buffer): Buffer {
 
 export function query(sql: string): Buffer {
   return message(type.QUERY, cstring(sql));
+}
+
+/**
+ * One statement by the extended protocol, with everything unnamed and all values as text: Parse, Bind, Execute, Sync.
+ * `values` are never part of the statement's text.
+ */
+export function parameterizedQuery(sql: string, values: readonly string[]): Buffer {
+  const nothing = int16(0);
+  const parameters = values.map((value) => {
+    const bytes = Buffer.from(value, 'utf8');
+    const length = Buffer.allocUnsafe(4);
+    length.writeUInt32BE(bytes.length, 0);
+    return Buffer.concat([length, bytes]);
+  });
+  return Buffer.concat([
+    message(type.PARSE, Buffer.concat([cstring(''), cstring(sql), nothing])),
+    message(
+      type.BIND,
+      Buffer.concat([cstring(''), cstring(''), nothing, int16(values.length), ...parameters, nothing]),
+    ),
+    // All rows.
+    message(type.EXECUTE, Buffer.concat([cstring(''), Buffer.alloc(4)])),
+    SYNC_MESSAGE,
+  ]);
 }
 
 /** A PasswordMessage, for a cleartext or MD5 answer. */

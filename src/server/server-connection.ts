@@ -9,6 +9,7 @@ import type { Environment, SocketAddress } from '../base/environment.ts';
 import type { LinkedList, Listed } from '../base/linked-list.ts';
 import { WRITE_GONE, WRITE_LENT } from '../base/transport.ts';
 import type { TransportSecurity } from '../base/transport-security.ts';
+import { isUnixFolder } from '../base/unix-path.ts';
 import { ServerNegotiation } from '../net/server-negotiation.ts';
 import type { TlsPlan } from '../net/server-security.ts';
 import { TlsError } from '../net/tls-error.ts';
@@ -153,6 +154,10 @@ export class ServerConnection implements WireReader, LoginListener, Listed<Serve
 
   get security(): TransportSecurity | null {
     return this.wire.security;
+  }
+
+  get isPrivate(): boolean {
+    return this.wire.security !== null || isUnixFolder(this.address.host);
   }
 
   get isLoggingIn(): boolean {

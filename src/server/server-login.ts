@@ -7,8 +7,8 @@
 import { type ChannelBindingMode, chooseMechanism } from '../auth/channel-binding.ts';
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import { ScramClient } from '../auth/scram-client.ts';
-import { createNonce } from '../auth/scram-messages.ts';
-import { md5Response, type Secret } from '../auth/secret.ts';
+import { createNonce, type ScramKeys } from '../auth/scram-messages.ts';
+import { md5Response } from '../auth/secret.ts';
 import type { Environment } from '../base/environment.ts';
 import type { TransportSecurity } from '../base/transport-security.ts';
 import * as client from '../protocol/client-messages.ts';
@@ -21,12 +21,19 @@ import {
 } from '../protocol/login-messages.ts';
 import * as type from '../protocol/message-type.ts';
 import { OLDEST_MINOR, protocolVersion } from '../protocol/protocol-version.ts';
+import { methodProblem, type ServerAuthMethod } from './auth-rules.ts';
+import type { ServerSecret } from './server-secret.ts';
 
 export interface ServerCredentials {
   readonly user: string;
   readonly database: string;
-  /** What we can answer the server's question with; null if nothing is known. */
-  readonly secret: Secret | null;
+  /**
+   * What we can answer the server's question with; null if nothing is known. Called when the server has asked, so that
+   * one that asks for nothing costs nobody a look-up. Must not reject.
+   */
+  readonly secret: () => ServerSecret | null | Promise<ServerSecret | null>;
+  /** server_require_auth: see `methodProblem`. */
+  readonly requireAuth: readonly string[];
   /** Whether SCRAM must be bound to the TLS connection (server_channel_binding). */
   readonly channelBinding: ChannelBindingMode;
   /** Parameters that its session begins with. */
@@ -45,6 +52,8 @@ export type LoginFailure =
 export interface LoginListener {
   /** Of the connection, at the time of asking. */
   readonly security: TransportSecurity | null;
+  /** Nobody on the way can read it: it is secured, or leaves the machine at no time. */
+  readonly isPrivate: boolean;
   sendLogin(bytes: Buffer): void;
   onLoginDone(result: LoginResult): void;
   onLoginFailed(failure: LoginFailure): void;
@@ -68,6 +77,13 @@ const MAX_KEY_BYTES = 4 + 256;
  */
 const VERSION_SQLSTATES: ReadonlySet<string> = new Set(['0A000', '08P01']);
 
+const WORDS_FOR: Readonly<Record<ServerSecret['kind'], string>> = {
+  plain: 'password',
+  md5: 'MD5 secret',
+  scram: 'SCRAM secret, whose user has not logged in by SCRAM here,',
+  'pass-through': 'SCRAM secret',
+};
+
 export class ServerLogin {
   readonly #credentials: ServerCredentials;
   readonly #environment: Environment;
@@ -78,10 +94,11 @@ export class ServerLogin {
   #scram: ScramClient | null = null;
   /** The proofs of both sides hold for this TLS connection only. */
   #isBound = false;
+  #secret: ServerSecret | null = null;
   #askedMinor = OLDEST_MINOR;
   #negotiated = false;
   /** What the server may send next. SASL's three steps cannot be skipped, or a server could pass without its proof. */
-  #expected: 'request' | 'sasl-continue' | 'sasl-final' | 'ok' | 'session' | 'nothing' = 'request';
+  #expected: 'request' | 'secret' | 'sasl-continue' | 'sasl-final' | 'ok' | 'session' | 'nothing' = 'request';
 
   constructor(credentials: ServerCredentials, environment: Environment, keys: DerivedKeys, listener: LoginListener) {
     this.#credentials = credentials;
@@ -154,14 +171,15 @@ export class ServerLogin {
       case 'ok':
         if (this.#expected !== 'request' && this.#expected !== 'ok') return this.#outOfOrder();
         if (this.#mustBind && !this.#isBound) return this.#unbound();
+        if (this.#expected === 'request' && this.#isForbidden('none')) return;
         this.#expected = 'session';
         return;
       case 'cleartext':
-        return this.#answerCleartext();
+        return this.#withSecret('password', () => this.#answerCleartext());
       case 'md5':
-        return this.#answerMd5(request.salt);
+        return this.#withSecret('md5', () => this.#answerMd5(request.salt));
       case 'sasl':
-        return this.#startScram(request.mechanisms);
+        return this.#withSecret('scram-sha-256', () => this.#startScram(request.mechanisms));
       case 'sasl-continue':
         return this.#continueScram(request.data);
       case 'sasl-final': {
@@ -176,20 +194,42 @@ export class ServerLogin {
     }
   }
 
-  #answerCleartext(): void {
+  /** The server has asked: finds out what we have, at once or later, and answers. */
+  #withSecret(method: ServerAuthMethod, answer: () => void): void {
     if (this.#expected !== 'request') return this.#outOfOrder();
-    if (this.#mustBind) return this.#unbound();
-    const { secret } = this.#credentials;
+    if (method !== 'scram-sha-256' && this.#mustBind) return this.#unbound();
+    if (this.#isForbidden(method)) return;
+    const found = this.#credentials.secret();
+    if (!(found instanceof Promise)) {
+      this.#secret = found;
+      return answer();
+    }
+    this.#expected = 'secret';
+    void found.then((secret) => {
+      // The connection may have been closed, or the server have said something else.
+      if (this.#expected !== 'secret') return;
+      this.#secret = secret;
+      answer();
+    });
+  }
+
+  #isForbidden(method: ServerAuthMethod): boolean {
+    const problem = methodProblem(this.#credentials.requireAuth, method, this.#listener.isPrivate);
+    if (problem !== null) this.#impossible(problem);
+    return problem !== null;
+  }
+
+  #answerCleartext(): void {
+    const secret = this.#secret;
     if (secret?.kind !== 'plain') return this.#noPassword('password');
     this.#expected = 'ok';
     this.#listener.sendLogin(client.passwordMessage(secret.password));
   }
 
   #answerMd5(salt: Buffer): void {
-    if (this.#expected !== 'request') return this.#outOfOrder();
-    if (this.#mustBind) return this.#unbound();
-    const { secret, user } = this.#credentials;
-    if (secret === null || secret.kind === 'scram') return this.#noPassword('MD5');
+    const secret = this.#secret;
+    const { user } = this.#credentials;
+    if (secret?.kind !== 'plain' && secret?.kind !== 'md5') return this.#noPassword('MD5');
     let response: string;
     try {
       response = md5Response(user, secret, salt);
@@ -202,11 +242,10 @@ export class ServerLogin {
   }
 
   #startScram(mechanisms: readonly string[]): void {
-    if (this.#expected !== 'request') return this.#outOfOrder();
-    const { secret, channelBinding } = this.#credentials;
-    const choice = chooseMechanism(mechanisms, this.#listener.security, channelBinding);
+    const choice = chooseMechanism(mechanisms, this.#listener.security, this.#credentials.channelBinding);
     if (!choice.ok) return this.#impossible(choice.reason);
-    if (secret?.kind !== 'plain') return this.#noPassword('SCRAM');
+    const secret = this.#secret;
+    if (secret?.kind !== 'plain' && secret?.kind !== 'pass-through') return this.#noPassword('SCRAM');
     this.#scram = new ScramClient({ nonce: createNonce(this.#environment), binding: choice.binding });
     this.#isBound = choice.binding.flag === 'p';
     this.#expected = 'sasl-continue';
@@ -215,18 +254,28 @@ export class ServerLogin {
 
   #continueScram(data: Buffer): void {
     const scram = this.#scram;
-    const { secret } = this.#credentials;
-    if (this.#expected !== 'sasl-continue' || scram === null || secret?.kind !== 'plain') return this.#outOfOrder();
+    const secret = this.#secret;
+    if (this.#expected !== 'sasl-continue' || scram === null) return this.#outOfOrder();
     const challenge = scram.serverFirst(data);
     if (!challenge.ok) return this.#impossible(challenge.reason);
     this.#expected = 'sasl-final';
+    if (secret?.kind === 'pass-through') {
+      const { salt, iterations, storedKey, serverKey } = secret.verifier;
+      if (!salt.equals(challenge.salt) || iterations !== challenge.iterations) {
+        return this.#impossible("the server's SCRAM secret for this user is not the one that clients log in with here");
+      }
+      return this.#prove(scram, { clientKey: secret.clientKey, storedKey, serverKey });
+    }
+    if (secret?.kind !== 'plain') return this.#outOfOrder();
     this.#keys.saltedPassword(secret.password, challenge.salt, challenge.iterations).then(
-      (salted) => {
-        // The connection may have been closed, or the server have said something else, while the key was derived.
-        if (this.#expected === 'sasl-final') this.#listener.sendLogin(client.saslResponse(scram.proof(salted)));
-      },
+      (salted) => this.#prove(scram, salted),
       () => this.#impossible('the SCRAM key could not be derived'),
     );
+  }
+
+  /** The connection may have been closed, or the server have said something else, while the key was derived. */
+  #prove(scram: ScramClient, key: Buffer | ScramKeys): void {
+    if (this.#expected === 'sasl-final') this.#listener.sendLogin(client.saslResponse(scram.proof(key)));
   }
 
   #onSessionMessage(code: number, buffer: Buffer, from: number, to: number): void {
@@ -255,11 +304,12 @@ export class ServerLogin {
   }
 
   #noPassword(method: string): void {
-    const { secret, user } = this.#credentials;
+    const secret = this.#secret;
+    const { user } = this.#credentials;
     this.#impossible(
       secret === null
         ? `server asks for ${method} authentication, but no password is known for user "${user}"`
-        : `server asks for ${method} authentication, which a stored ${secret.kind} secret cannot answer`,
+        : `server asks for ${method} authentication, which a stored ${WORDS_FOR[secret.kind]} cannot answer`,
     );
   }
 

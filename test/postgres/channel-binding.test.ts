@@ -79,11 +79,19 @@ function logIn(socket: TLSSocket, channelBinding: ChannelBindingMode): Promise<s
   return new Promise((resolve) => {
     const { password } = users.alice;
     const login = new ServerLogin(
-      { user: 'alice', database: 'postgres', secret: { kind: 'plain', password }, channelBinding, parameters: [] },
+      {
+        user: 'alice',
+        database: 'postgres',
+        secret: () => ({ kind: 'plain', password }),
+        requireAuth: [],
+        channelBinding,
+        parameters: [],
+      },
       environment,
       new DerivedKeys(environment),
       {
         security: securityOf(socket.getPeerCertificate().raw),
+        isPrivate: true,
         sendLogin: (bytes) => socket.write(bytes),
         onLoginDone: () => resolve('in'),
         onLoginFailed: (failure) => resolve(failure.kind === 'refused' ? failure.fields.message : failure.reason),

@@ -176,6 +176,10 @@ describe('tsbouncer check', () => {
     expect(fine.stdout).toContain(`together: at most 5 connections of ${room}`);
     expect(fine.code).toBe(0);
 
+    expect(fine.stdout).not.toContain('auth_query');
+    const asking = await check({ [database]: { ...entry, auth_user: 'alice' } });
+    expect(asking.stdout).toContain('users whom auth_query knows may have pools as well, which are not counted');
+
     const tooMany = await check({ [database]: { ...entry, pool_size: room + 1 } });
     expect(tooMany.stdout).toContain(`together: at most ${room + 1} connections, more than the ${room} that it has`);
     expect(tooMany.code).toBe(1);

@@ -1,6 +1,7 @@
 /** Passwords on both sides of the pooler, with peers that were written independently (faults A10, A11, B2–B4). */
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { memoryServerTls } from '../support/memory-tls.ts';
 import { inPiecesOf } from '../support/memory-transport.ts';
 import type { ScriptedSession } from '../support/scripted-session.ts';
 import type { SessionClient } from '../support/session-client.ts';
@@ -89,8 +90,9 @@ function asking(
   bench: SessionBench,
   question: Buffer,
   check: (session: ScriptedSession, step: number) => Buffer | 'in' | 'no',
+  server = bench.postgres,
 ): void {
-  bench.postgres.onStartup = (session) => {
+  server.onStartup = (session) => {
     let step = 0;
     const original = session.stream.onData;
     session.takeOver().send(question);
@@ -107,6 +109,16 @@ function asking(
       }
     };
   };
+}
+
+/** A server that asks for the password in clear text. */
+function inTheClear(bench: SessionBench, host = '10.0.0.1'): void {
+  asking(
+    bench,
+    s.authentication(3),
+    (session) => (strings(session.received[0]!.body)[0] === 'secret' ? 'in' : 'no'),
+    bench.postgresAt(host),
+  );
 }
 
 async function connect(settings: BenchSettings, setup: BenchSetup, prepare: (bench: SessionBench) => void) {
@@ -146,12 +158,28 @@ describe('servers', () => {
   const withPassword: BenchSetup = { databases: { app: { host: '10.0.0.1', user: 'app', password: 'secret' } } };
 
   test('that ask for it in the clear get it', async () => {
-    const { answer } = await connect({}, withPassword, (bench) =>
+    const { answer } = await connect({ server_require_auth: 'password' }, withPassword, (bench) =>
       asking(bench, s.authentication(3), (session) =>
         strings(session.received[0]!.body)[0] === 'secret' ? 'in' : 'no',
       ),
     );
     expect(answer).toContain('Z(I)');
+  });
+
+  test('that ask for it in the clear do not get it, unless they are on a Unix socket or have TLS', async () => {
+    const plain = await connect({}, withPassword, inTheClear);
+    expect(plain.answer).toBe('E(08006)');
+    expect(plain.bench.server().received).toEqual([]);
+    const secured = await connect({}, { ...withPassword, serverSecurity: memoryServerTls('required') }, (bench) => {
+      bench.postgres.sslAnswer = Buffer.from('S');
+      inTheClear(bench);
+    });
+    expect(secured.answer).toContain('Z(I)');
+    const folder = '/run/postgresql';
+    const onUnix = { databases: { app: { host: folder, user: 'app', password: 'secret' } } };
+    expect((await connect({}, onUnix, (bench) => inTheClear(bench, folder))).answer).toContain('Z(I)');
+    const forbidden = await connect({ server_require_auth: '!password' }, onUnix, (bench) => inTheClear(bench, folder));
+    expect(forbidden.answer).toBe('E(08006)');
   });
 
   test('that ask by MD5 get the digest', async () => {
@@ -191,7 +219,11 @@ describe('servers', () => {
       s.authentication(10, Buffer.from('SCRAM-SHA-256\0\0')),
     ]) {
       const setup = { databases: { app: { host: '10.0.0.1', user: 'other' } }, secrets: { app: 'x' } };
-      const { bench, client, answer } = await connect({}, setup, (target) => asking(target, question, () => 'no'));
+      const { bench, client, answer } = await connect(
+        { server_require_auth: 'password,md5,scram-sha-256' },
+        setup,
+        (target) => asking(target, question, () => 'no'),
+      );
       expect(answer).toBe('E(08006)');
       expect(Buffer.concat(client.chunks).toString()).toContain('no password is known');
       bench.advance(5000);
@@ -204,5 +236,63 @@ describe('servers', () => {
       asking(bench, s.authentication(3), () => s.authentication(5, Buffer.from('salt'))),
     );
     expect(answer).toBe('E(08006)');
+  });
+});
+
+/** The stored verifier of a password, with the salt of `ScramPeerServer` or another one. */
+function verifierOf(password: string, salt = 'W22ZaJ0SNY7soEsUEjb6gQ=='): string {
+  const peer = new ScramPeerClient(password);
+  peer.first();
+  peer.final(`r=x,s=${salt},i=4096`);
+  return `SCRAM-SHA-256$4096:${salt}$${peer.verifierKeys}`;
+}
+
+const OTHER_SALT = 'QSXCR+Q6sek8bf92AAAAAA==';
+
+/** A client that has logged in by a stored verifier, and a server with one of the same password. */
+async function withVerifier(stored: string) {
+  const settings = { auth_type: 'scram-sha-256', pool_mode: 'transaction', server_lifetime: 0 };
+  const bench = sessionBench(settings, { users: { app: { password: stored } }, secrets: {} });
+  bench.expectServers('login_failed', 'lifetime');
+  bench.expectClients('server_unavailable');
+  askScram(bench, 'secret');
+  const client = bench.connect();
+  return { bench, client, types: await scramLogin(bench, client, 'secret') };
+}
+
+describe('a verifier that clients have proven to have the key of', () => {
+  test('opens a server that has the very same', async () => {
+    const { client, types } = await withVerifier(verifierOf('secret'));
+    expect(types).toMatch(/^RRS+KZ$/);
+    expect(client.query('SELECT a')).toContain('Z(I)');
+  });
+
+  test('opens none that has another one of the same password, nor is a proof shown to it', async () => {
+    const { bench, types } = await withVerifier(verifierOf('secret', OTHER_SALT));
+    expect(types).toBe('E');
+    expect(bench.server().received).toHaveLength(1);
+  });
+
+  test.each([
+    ['another verifier', { app: { password: verifierOf('other') } }],
+    ['another salt', { app: { password: verifierOf('secret', OTHER_SALT) } }],
+    ['no secret at all', {}],
+  ])('opens nothing more when its user has %s', async (_what, users) => {
+    const { bench, client } = await withVerifier(verifierOf('secret'));
+    const other = bench.connect();
+    expect(await scramLogin(bench, other, 'secret')).toMatch(/^RRS+KZ$/);
+    expect(client.query('SELECT a')).toContain('Z(I)');
+    bench.reload({}, { users });
+    const opened = bench.postgres.sessions.length;
+    client.send(m.query('SELECT b'));
+    await bench.settle();
+    expect(client.takeSummary()).toBe('E(08006)');
+    // It is not taken up again when the old secret is back: it must be proven anew.
+    bench.reload({}, { users: { app: { password: verifierOf('secret') } } });
+    other.send(m.query('SELECT c'));
+    await bench.settle();
+    expect(other.takeSummary()).toBe('E(08006)');
+    expect(bench.postgres.sessions.slice(opened).map(({ received }) => received)).toEqual([[], []]);
+    expect(await scramLogin(bench, bench.connect(), 'secret')).toMatch(/^RRS+KZ$/);
   });
 });

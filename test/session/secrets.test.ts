@@ -5,12 +5,15 @@
 import { createHash, pbkdf2Sync } from 'node:crypto';
 import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
+import { SHOW_TABLES } from '../../src/admin/show-tables.ts';
 import { takeSnapshot } from '../../src/client/client-snapshot.ts';
 import { configFromObject } from '../../src/config/load-config.ts';
 import { PrometheusMetrics } from '../../src/metrics/prometheus-metrics.ts';
+import type { SessionClient } from '../support/session-client.ts';
 import { type SessionBench, sessionBench } from '../support/session-fixture.ts';
 import { client as m, server as s } from '../support/wire.ts';
 import { handMadeSnapshot } from '../unit/metrics/hand-made-snapshot.ts';
+import { AUTH_USER, AuthQueryPeer } from './auth-query-peer.ts';
 import { ScramPeerClient } from './scram-peer.ts';
 
 const USER_SECRET = 'kR7#users-own-password';
@@ -79,10 +82,17 @@ function expectNoSecret(output: string): void {
 }
 
 /** A client that answers whatever it is asked with what it knows. */
-async function logIn(bench: SessionBench, password: string): Promise<string> {
-  const client = bench.connect();
+function logIn(bench: SessionBench, password: string): Promise<string> {
+  return logInAs(bench, bench.connect(), { user: 'app', database: 'app', password });
+}
+
+async function logInAs(
+  bench: SessionBench,
+  client: SessionClient,
+  { user, database, password }: { readonly user: string; readonly database: string; readonly password: string },
+): Promise<string> {
   const peer = new ScramPeerClient(password);
-  client.sendStartup();
+  client.send(m.startup({ user, database }));
   for (;;) {
     await bench.settle();
     const messages = client.take();
@@ -90,7 +100,7 @@ async function logIn(bench: SessionBench, password: string): Promise<string> {
     const code = question?.type === 'R' ? question.body.readInt32BE(0) : -1;
     if (code === 3) client.send(m.password(password));
     else if (code === 5) {
-      const inner = digest('md5', `${password}app`).toString('hex');
+      const inner = digest('md5', `${password}${user}`).toString('hex');
       const salted = createHash('md5').update(inner).update(question!.body.subarray(4)).digest('hex');
       client.send(m.password(`md5${salted}`));
     } else if (code === 10) client.send(m.saslInitial('SCRAM-SHA-256', peer.first()));
@@ -109,6 +119,40 @@ describe.each(['trust', 'plain', 'md5', 'scram-sha-256'])('with auth_type %s', (
     expectNoSecret(await outputsOf(bench));
   });
 });
+
+test.each(Object.entries(STORED))(
+  'a %s secret that PostgreSQL keeps is in no output, nor in any table of the console',
+  async (_kind, stored) => {
+    const bench = sessionBench(
+      { auth_type: 'md5', log_level: 'debug', auth_user: AUTH_USER, admin_users: 'boss' },
+      {
+        secrets: { [AUTH_USER]: TYPED_SECRET, boss: 'boss-secret' },
+        users: { app: { password: [USER_SECRET, TYPED_SECRET] } },
+        databases: {
+          app: { host: '10.0.0.1', password: SERVER_SECRET },
+          other: { host: '10.0.0.1', password_command: ['token', SERVER_SECRET] },
+        },
+      },
+    );
+    bench.expectServers('login_failed', 'config_changed');
+    const peer = new AuthQueryPeer(bench, () => [['app', stored]]);
+    for (const users of [{ app: { password: [USER_SECRET, TYPED_SECRET] } }, {}]) {
+      bench.reload({}, { users });
+      for (const password of [USER_SECRET, TYPED_SECRET, 'wrong']) await logIn(bench, password);
+    }
+    expect(peer.names).toContain('app');
+    // An answer that is nobody's, too.
+    peer.reply = () => [[stored, stored, stored]];
+    bench.advance(5000);
+    await logIn(bench, USER_SECRET);
+    const boss = bench.connect();
+    const password = 'boss-secret';
+    expect(await logInAs(bench, boss, { user: 'boss', database: 'pgbouncer', password })).toMatch(/Z$/);
+    for (const { name } of SHOW_TABLES) boss.query(`SHOW ${name}`);
+    expect(Buffer.concat(boss.chunks).toString()).toContain('auth_query');
+    expectNoSecret(await outputsOf(bench));
+  },
+);
 
 test.each([
   ['the password', s.authentication(3)],

@@ -108,6 +108,14 @@ export class FakeDnsEnvironment implements Environment {
     return [...outcome];
   }
 
+  fileVersion(): Promise<string> {
+    return Promise.reject(new Error('not here'));
+  }
+
+  runCommand(): Promise<string> {
+    return Promise.reject(new Error('not here'));
+  }
+
   async readTextFile(path: string): Promise<string> {
     this.fileReads.push(path);
     const text = this.files.get(path);

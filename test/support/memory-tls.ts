@@ -56,7 +56,11 @@ export function memoryClientTls(options: MemoryTlsOptions = {}): (environment: V
 type MemoryAttempt = 'plain' | 'optional' | 'required' | 'direct';
 
 /** A server's half of a handshake is the one message `HELLO`, sent after ours; anything else fails. */
-export function memoryServerTls(first: MemoryAttempt, second = first): ServerSecurity & { readonly hosts: string[] } {
+export function memoryServerTls(
+  first: MemoryAttempt,
+  second = first,
+  security: Partial<TransportSecurity> = {},
+): ServerSecurity & { readonly hosts: string[] } {
   const hosts: string[] = [];
   return {
     hosts,
@@ -72,7 +76,7 @@ export function memoryServerTls(first: MemoryAttempt, second = first): ServerSec
           plain.handler = {
             ...deaf(handler),
             onTransportData: (buffer, start, end) => {
-              if (buffer.subarray(start, end).equals(HELLO)) secured(plain, handler);
+              if (buffer.subarray(start, end).equals(HELLO)) secured(plain, handler, security);
               else fail(plain, handler, 'TLS handshake failed: wrong version number');
             },
             onTransportEnd: () => fail(plain, handler, 'TLS handshake failed: the connection was closed'),

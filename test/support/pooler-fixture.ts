@@ -98,6 +98,8 @@ export function configurationOf(options: PoolerOptions, database: string): objec
       auth_file: authFile(),
       max_client_conn: 1000,
       auth_failure_delay: 0,
+      // carol's server asks for her password in the clear.
+      server_require_auth: 'none,password,md5,scram-sha-256',
       ...(pool_size === undefined ? {} : { default_pool_size: pool_size }),
       ...settings,
     },
@@ -299,6 +301,8 @@ function countTimers(real: Environment, timers: { running: number }): Environmen
     queryDns: (...input) => real.queryDns(...input),
     lookup: (name) => real.lookup(name),
     readTextFile: (path) => real.readTextFile(path),
+    fileVersion: (path) => real.fileVersion(path),
+    runCommand: (words, limits) => real.runCommand(words, limits),
     dial: (address, handler) => real.dial(address, handler),
     startTimer: (delayMs, callback, repeat) => {
       let isRunning = true;

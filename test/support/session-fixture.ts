@@ -8,7 +8,6 @@ import { Consoles } from '../../src/admin/consoles.ts';
 import { DerivedKeys } from '../../src/auth/derived-keys.ts';
 import { loadAuthPolicy } from '../../src/auth/load-auth-policy.ts';
 import { parseSecret } from '../../src/auth/secret.ts';
-import type { SecretSource } from '../../src/auth/secret-source.ts';
 import { BoundedLog } from '../../src/base/bounded-log.ts';
 import type { ClientCloseReason, ServerCloseReason } from '../../src/base/close-reason.ts';
 import { errors } from '../../src/base/errors.ts';
@@ -33,6 +32,7 @@ import type { Pool } from '../../src/pool/pool.ts';
 import { upkeep } from '../../src/pool/pool-upkeep.ts';
 import { ProcessBudget } from '../../src/pool/process-budget.ts';
 import { Router } from '../../src/pool/router.ts';
+import { type LocalUsers, SecretDirectory } from '../../src/pool/secret-directory.ts';
 import type { PoolerSnapshot } from '../../src/pool/snapshot.ts';
 import { StatementRegistry } from '../../src/server/statement-registry.ts';
 import { handMadeSnapshot } from '../unit/metrics/hand-made-snapshot.ts';
@@ -100,6 +100,7 @@ export class SessionBench {
   readonly registry: ClientRegistry;
   readonly budget: ProcessBudget;
   readonly router: Router;
+  readonly secrets: SecretDirectory;
   readonly peers: Peers;
   readonly resolver: Resolver;
   readonly janitor: Janitor;
@@ -133,7 +134,7 @@ export class SessionBench {
     this.config = benchConfig(settings, setup);
     const { environment, config, log } = this;
     const keys = new DerivedKeys(environment);
-    const secrets = secretsOf(setup.secrets);
+    const users = usersOf(setup.secrets);
     const { statements } = this;
     this.resolver = new Resolver(environment, log, {
       mode: config.settings.resolver,
@@ -143,6 +144,17 @@ export class SessionBench {
     });
     this.registry = new ClientRegistry(environment, config.settings, log);
     this.budget = new ProcessBudget(environment);
+    this.secrets = new SecretDirectory({
+      environment,
+      config,
+      log,
+      budget: this.budget,
+      keys,
+      resolver: this.resolver,
+      security: setup.serverSecurity ?? noServerTls,
+      isPaused: (databaseName) => this.router.states.isStopped(databaseName),
+      users,
+    });
     this.router = new Router({
       environment,
       config,
@@ -152,8 +164,8 @@ export class SessionBench {
       resolver: this.resolver,
       unguessable: environment.randomBytes(16).toString('hex'),
       statements,
+      secrets: this.secrets,
       security: setup.serverSecurity ?? noServerTls,
-      secretOf: (userName) => (secrets.lookup(userName) instanceof Promise ? null : lookedUp(secrets, userName)),
     });
     this.peers = new Peers({
       environment,
@@ -172,7 +184,7 @@ export class SessionBench {
       version: '1.2.3',
       log,
       registry: this.registry,
-      control: new DatabaseControl(this.router),
+      control: new DatabaseControl(this.router, this.secrets.queries),
       ids: this.#ids,
       suspension: this.#suspension,
       config: () => config,
@@ -191,7 +203,7 @@ export class SessionBench {
       router: this.router,
       registry: this.registry,
       cancels: new CancelRouter(this.registry.cancelKeys, this.peers),
-      secrets,
+      secrets: this.secrets,
       statements,
       console: this.consoles,
       security: setup.clientSecurity?.(environment) ?? noClientTls,
@@ -307,6 +319,7 @@ export class SessionBench {
       this.config = benchConfig({ ...this.#settings, ...settings }, { ...this.#setup, ...setup });
       for (const { key, used } of usesOf(this)) this.overdrafts.set(key, used);
       this.#logins.config = this.config;
+      this.secrets.reload(this.config);
       this.peers.configure(this.config);
       this.router.configure(this.config);
       this.registry.configure(this.config);
@@ -319,6 +332,7 @@ export class SessionBench {
     this.environment.post(() => {
       const report = errors.shuttingDown();
       this.router.stop(report, 'shutdown');
+      this.secrets.queries.stop();
       this.registry.endLogins(report);
       for (const client of this.registry.clients) client.drain(report, 'shutdown');
     });
@@ -336,7 +350,8 @@ export class SessionBench {
 
   /** Nothing is left of clients or servers: what a shutdown waits for. */
   get isEmpty(): boolean {
-    return this.registry.sockets === 0 && [...this.router.pools].every((pool) => pool.isEmpty);
+    const hasServers = ![...this.router.pools].every((pool) => pool.isEmpty) || !this.secrets.queries.isEmpty;
+    return this.registry.sockets === 0 && !hasServers;
   }
 
   /** The test knows that clients, or servers, are closed for these reasons. */
@@ -370,6 +385,7 @@ export class SessionBench {
     this.#settleUntil(() => baselineProblems(this).length === 0);
     expectBaseline(this, unexpectedCloses);
     this.router.stop(errors.shuttingDown(), 'shutdown');
+    this.secrets.queries.stop();
     this.#settleUntil(() => this.isEmpty);
     this.janitor.stop();
     this.resolver.close();
@@ -407,7 +423,7 @@ export class SessionBench {
       pools,
       budget,
       ids: this.#ids,
-      userNames: ['app'],
+      userNames: this.secrets.userNames,
       hosts: [],
     });
   }
@@ -436,6 +452,7 @@ export class SessionBench {
     this.registry.checkDeadlines(nowMs);
     this.peers.checkDeadlines(nowMs, settings.cancelWaitTimeoutMs);
     for (const pool of this.router.pools) upkeep(pool, settings, nowMs);
+    this.secrets.queries.tick(nowMs);
     this.router.dropEmpty(nowMs, settings.poolIdleTimeoutMs, settings.autodbIdleTimeoutMs);
   }
 }
@@ -456,17 +473,14 @@ function benchConfig({ pool_size, ...settings }: BenchSettings, setup: BenchSetu
   });
 }
 
-function secretsOf(secrets: Readonly<Record<string, string>> | undefined): SecretSource {
+function usersOf(secrets: Readonly<Record<string, string>> | undefined): LocalUsers {
   return {
     usualKind: 'plain',
+    size: Object.keys(secrets ?? {}).length,
+    userNames: () => Object.keys(secrets ?? {}),
     lookup: (userName) => {
       const text = secrets === undefined ? `${userName}-secret` : secrets[userName];
       return text === undefined ? null : parseSecret(text);
     },
   };
-}
-
-function lookedUp(secrets: SecretSource, userName: string): ReturnType<typeof parseSecret> | null {
-  const secret = secrets.lookup(userName);
-  return secret instanceof Promise ? null : secret;
 }

@@ -70,7 +70,7 @@ function fail(what: string): never {
 
 /** What is left of clients and servers that have gone; `stopped`: servers should have gone too. */
 export function baselineProblems(bench: SessionBench, phase?: 'stopped'): string[] {
-  const { registry, router, log, environment } = bench;
+  const { registry, router, log, environment, secrets } = bench;
   const problems = log.errors.map((line) => `logged as error: ${line}`);
   const expectZero = (what: string, count: number): void => {
     if (count !== 0) problems.push(`${count} ${what} left`);
@@ -88,6 +88,7 @@ export function baselineProblems(bench: SessionBench, phase?: 'stopped'): string
     expectZero('servers that are not idle', pool.servers.total - pool.servers.idle.size);
     if (phase === 'stopped') expectZero('servers', pool.servers.total);
   }
+  if (phase === 'stopped') expectZero('lanes for auth_query in use', secrets.queries.isEmpty ? 0 : 1);
   problems.push(...leaseProblems(bench), ...transportProblems(bench));
   if (phase === 'stopped') problems.push(...environment.timers.map((where) => `a timer is left: ${where}`));
   return problems;
@@ -100,8 +101,11 @@ export function expectBaseline(bench: SessionBench, unexpectedCloses: readonly s
 }
 
 /** Each lease belongs to a server. A pool that a reload has given other scopes has servers of those only, by then. */
-function leaseProblems({ router, budget }: SessionBench): string[] {
+function leaseProblems({ router, budget, secrets }: SessionBench): string[] {
   const servers = new Map<string, number>();
+  for (const lane of secrets.queries.lanes) {
+    for (const { key } of lane.scopes) servers.set(key, (servers.get(key) ?? 0) + lane.connectionCount);
+  }
   for (const pool of router.pools) {
     for (const { key } of pool.scopes) servers.set(key, (servers.get(key) ?? 0) + pool.servers.total);
   }
@@ -110,10 +114,11 @@ function leaseProblems({ router, budget }: SessionBench): string[] {
     .map(([key, count]) => `${budget.inUse(key)} leases for ${key}, which has ${count} servers`);
 }
 
-function transportProblems({ router, servers }: SessionBench): string[] {
-  const known = [...router.pools].flatMap((pool) => [...pool.servers]);
+function transportProblems({ router, servers, secrets }: SessionBench): string[] {
+  const known = [...router.pools].flatMap((pool) => [...pool.servers].map(({ address }) => address));
+  known.push(...secrets.queries.lanes.flatMap(({ addresses }) => addresses));
   return [...servers].flatMap(({ host, port, openTransports }) => {
-    const counted = known.filter(({ address }) => address.host === host && address.port === port).length;
+    const counted = known.filter((address) => address.host === host && address.port === port).length;
     return openTransports.length === counted
       ? []
       : [`${openTransports.length} sockets to ${host} for ${counted} servers`];

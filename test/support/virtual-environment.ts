@@ -43,6 +43,12 @@ export class VirtualEnvironment implements Environment {
   readonly dialers = new Map<string, Dialer>();
   /** Addresses by name; what is not here does not exist. */
   readonly names = new Map<string, readonly string[]>();
+  /** What can be read, by path. */
+  readonly files = new Map<string, { readonly text: string; readonly version: number }>();
+  /** Programs that were run. */
+  readonly commands: (readonly string[])[] = [];
+  /** What they write. */
+  onCommand: (words: readonly string[]) => Promise<string> = () => Promise.reject(new Error('no such program'));
   /** Name look-ups that were made. */
   lookups = 0;
   dials: SocketAddress[] = [];
@@ -120,7 +126,20 @@ export class VirtualEnvironment implements Environment {
   async readTextFile(path: string): Promise<string> {
     if (path.endsWith('resolv.conf')) return 'nameserver 192.0.2.53\n';
     if (path.endsWith('hosts')) return '';
-    throw new Error(`no such file: ${path}`);
+    const file = this.files.get(path);
+    if (file === undefined) throw new Error(`no such file: ${path}`);
+    return file.text;
+  }
+
+  async fileVersion(path: string): Promise<string> {
+    const file = this.files.get(path);
+    if (file === undefined) throw new Error(`no such file: ${path}`);
+    return String(file.version);
+  }
+
+  async runCommand(words: readonly string[]): Promise<string> {
+    this.commands.push(words);
+    return this.onCommand(words);
   }
 
   dial(address: SocketAddress, handler: TransportHandler): Transport {

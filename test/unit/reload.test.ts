@@ -119,15 +119,31 @@ describe('a reload', () => {
     write({ auth_file: 'users.txt' });
     await pooler.reload();
     expect(pooler.snapshot().users).toBe(1);
-    writeText('users.txt', '"alice" "a"\n"bob" "b"\nrubbish\n');
+    writeText('users.txt', '"alice" "a"\n"bob" "b"\n"bob" "c"\n');
     await pooler.reload();
     expect(pooler.snapshot().users).toBe(2);
     await pooler.reload();
-    // Not read once more, or it would have complained once more.
+    // Not read once more, or it would have complained once more of the second line for one user.
     expect(log.at('warn')).toHaveLength(1);
     write({});
     await pooler.reload();
     expect(pooler.snapshot().users).toBe(0);
+  });
+
+  test('is refused as a whole for a broken line of auth_file, which stays as it was', async () => {
+    const { pooler, write, writeText, file } = await scene();
+    writeText('users.txt', '"alice" "a"\n');
+    write({ auth_file: 'users.txt' });
+    await pooler.reload();
+    writeText('users.txt', '"alice" "a"\n"bob" "hush-hush"\n"carol" "hush-hush\n');
+    write({ auth_file: 'users.txt', default_pool_size: 99 });
+    const message = failed(await pooler.reload());
+    expect(message).toBe(`${file.replace(/[^/]+$/, 'users.txt')}:3:1: the quotes of the secret are not closed`);
+    expect(pooler.userNames).toEqual(['alice']);
+    expect(pooler.config.settings.defaultPoolSize).toBe(20);
+    writeText('users.txt', '"alice" "a"\n"bob" "b"\n');
+    expect(await pooler.reload()).toMatchObject({ ok: true });
+    expect(pooler.userNames).toEqual(['alice', 'bob']);
   });
 
   test('never logs a secret', async () => {

@@ -41,7 +41,7 @@ describe('a configuration from the environment', () => {
       user: 'app',
       password: 'secret',
     });
-    expect(config.users.get('app')?.password).toBe('secret');
+    expect(config.users.get('app')?.password).toEqual(['secret']);
     expect(config.settings).toMatchObject({ authType: 'scram-sha-256', listenAddr: ['127.0.0.1'], listenPort: 6432 });
   });
 

@@ -57,7 +57,7 @@ users: {bob: {password: "\${PASSWORD}"}}
       authFile: null,
     });
     expect(config.databases.get('app')?.password).toBe(`two "words" '\\@/?&=%`);
-    expect(config.users.get('bob')?.password).toBe(variables.PASSWORD);
+    expect(config.users.get('bob')?.password).toEqual([variables.PASSWORD]);
   });
 
   it.each([

@@ -35,7 +35,7 @@ describe('a configuration from an object', () => {
       pgbouncer: {
         pool_mod: 'session',
         listen_port: -1,
-        auth_user: 'x',
+        auth_ldap_options: 'x',
         log_level: Symbol('x'),
         server_reset_query: 5,
       },
@@ -52,7 +52,7 @@ describe('a configuration from an object', () => {
     expect(problemsOf(() => configFromObject(value))).toEqual([
       'pgbouncer.pool_mod: unknown setting "pool_mod" (did you mean "pool_mode"?)',
       'pgbouncer.listen_port: bad value for "listen_port": expected a whole number from 0 to 65535, found -1',
-      'pgbouncer.auth_user: PgBouncer\'s setting "auth_user" is not supported yet',
+      'pgbouncer.auth_ldap_options: PgBouncer\'s setting "auth_ldap_options" is not supported yet',
       'pgbouncer.log_level: bad value for "log_level": expected one of debug, info, warn, error, found a symbol',
       'pgbouncer.server_reset_query: bad value for "server_reset_query": expected text, found 5',
       'databases["a.b"].host: bad value for "host": expected host names or addresses, found 3',

@@ -60,6 +60,11 @@ users:
       dbname: null,
       user: null,
       password: null,
+      passwordCommand: null,
+      serverRequireAuth: null,
+      authUser: null,
+      authQuery: null,
+      authDbname: null,
       poolMode: null,
       poolSize: null,
       minPoolSize: null,
@@ -97,6 +102,7 @@ users:
     expect(config.users.get('alice')).toEqual({
       name: 'alice',
       password: null,
+      passwordCommand: null,
       poolMode: 'session',
       poolSize: null,
       reservePoolSize: null,
@@ -174,7 +180,7 @@ users:
 pgbouncer:
   pool_mod: session
   pool_mode: sesion
-  auth_query: SELECT 1
+  auth_ldap_options: x
   log_stats: perhaps
 databases:
   app: {host: '@tmp', hots: a}
@@ -186,7 +192,7 @@ pools: {}
       '2:22: bad value for "pool_size": expected a whole number from 0, found "few"',
       '4:3: unknown setting "pool_mod" (did you mean "pool_mode"?)',
       '5:14: bad value for "pool_mode": expected one of session, transaction, statement, found "sesion"',
-      '6:3: PgBouncer\'s setting "auth_query" is not supported yet',
+      '6:3: PgBouncer\'s setting "auth_ldap_options" is not supported yet',
       '7:14: bad value for "log_stats": expected true or false, found "perhaps"',
       '9:15: bad value for "host": abstract Unix sockets (names that begin with @) cannot be reached from Node as libpq reaches them',
       '9:23: unknown setting "hots" (did you mean "host"?)',
@@ -233,7 +239,8 @@ pools: {}
   it.each([
     ['{sslmode: require}', '2:9: libpq\'s parameter "sslmode" is not supported here yet'],
     ['postgres://h?sslmode=require', '2:8: libpq\'s parameter "sslmode" is not supported here yet'],
-    ['{auth_user: x}', '2:9: PgBouncer\'s setting "auth_user" is not supported yet'],
+    ['{auth_query: SELECT 1}', '2:21: bad value for "auth_query": expected a text with $1, found "SELECT 1"'],
+    ['{auth_dbname: other}', '2:22: auth_dbname "other" is not one of the databases'],
     ['{listen_port: 1}', '2:9: "listen_port" is not a setting of a database, but of the section "pgbouncer"'],
     ['{reserve_pool: 1, reserve_pool_size: 1}', '2:26: "reserve_pool_size" is given twice'],
     ['host=a host=b', '2:8: "host" is given twice'],
@@ -252,6 +259,43 @@ pools: {}
     ],
   ])('of a database: %s', (written, problem) => {
     expect(problems(`databases:\n  app: ${written}`)).toEqual([problem]);
+  });
+
+  it.each([
+    ['{password: }', null],
+    ['{password: hunter2}', null],
+    ['{password: [hunter2, md5hunter2]}', null],
+    ['{password: [hunter2, [hunter2]]}', 'expected text, found a list'],
+    ['{password: [hunter2, ""]}', 'an empty password is no password'],
+    ['{password: []}', 'expected at least one password'],
+    ['{password: "hunter2\\0"}', 'a NUL character is not allowed'],
+    [`{password: ${'hunter2'.repeat(10_000)}}`, 'expected at most 65530 bytes, found 70000'],
+    [
+      '{password: ["SCRAM-SHA-256$4096:aaaa$x:y", "SCRAM-SHA-256$4096:bbbb$x:y"]}',
+      'of several SCRAM secrets with different salts only one can be checked; give the passwords instead',
+    ],
+    ['{password: ["SCRAM-SHA-256$4096:aaaa$x:y", hunter2, "SCRAM-SHA-256$4096:aaaa$z:y"]}', null],
+  ])('of the passwords of a user, nothing of which is shown (%#)', (written, problem) => {
+    const text = `databases: {app: }\nusers: {alice: ${written}}`;
+    if (problem === null) expect(() => parseYamlConfig(text, 'x.yaml')).not.toThrow();
+    else expect(problems(text)).toEqual([`2:27: bad value for "password": ${problem}`]);
+  });
+
+  it.each([
+    ['server_require_auth: [password, oauth]', 'expected some of none, password, md5, scram-sha-256, found "oauth"'],
+    ['server_require_auth: "!md5, password"', 'what is refused and what is required is mixed'],
+    ['password_command: []', 'expected a program'],
+    ['password_command: [x, {}]', 'expected a program and its arguments, found a list'],
+  ])('of how servers are logged in to: %s', (written, problem) => {
+    const name = written.split(':')[0]!;
+    const [message] = problems(`databases:\n  app:\n    ${written}`);
+    expect(message).toContain(`bad value for "${name}": ${problem}`);
+  });
+
+  it('of a password and a command for one', () => {
+    expect(problems('databases: {app: {password: hunter2, password_command: x y}}')).toEqual([
+      '1:56: password and password_command are both given',
+    ]);
   });
 
   it('of names', () => {

@@ -67,6 +67,14 @@ export class ManualEnvironment implements Environment {
     throw new Error('not here');
   }
 
+  fileVersion(): never {
+    throw new Error('not here');
+  }
+
+  runCommand(): never {
+    throw new Error('not here');
+  }
+
   dial(): never {
     throw new Error('not here');
   }

@@ -64,8 +64,8 @@ class House {
       }),
       unguessable: 'x',
       statements: new StatementRegistry(),
+      secrets: { forServer: () => ({ kind: 'plain', password: SECRET }) },
       security: noServerTls,
-      secretOf: () => ({ kind: 'plain', password: SECRET }),
     });
   }
 

@@ -20,13 +20,20 @@ test('a server that asks for MD5 where FIPS forbids it: the login fails, nothing
   });
   const failures: LoginFailure[] = [];
   const environment = new VirtualEnvironment();
-  const secret = { kind: 'plain', password: 'secret' } as const;
   const login = new ServerLogin(
-    { user: 'app', database: 'app', secret, channelBinding: 'prefer', parameters: [] },
+    {
+      user: 'app',
+      database: 'app',
+      secret: () => ({ kind: 'plain', password: 'secret' }),
+      requireAuth: [],
+      channelBinding: 'prefer',
+      parameters: [],
+    },
     environment,
     new DerivedKeys(environment),
     {
       security: null,
+      isPrivate: false,
       sendLogin: () => {},
       onLoginDone: () => {},
       onLoginFailed: (failure) => failures.push(failure),

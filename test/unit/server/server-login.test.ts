@@ -18,12 +18,14 @@ function login(minor: number, ...messages: readonly Buffer[]) {
   const credentials = {
     user: 'app',
     database: 'db',
-    secret: { kind: 'plain', password: 'x' } as const,
+    secret: () => ({ kind: 'plain', password: 'x' }) as const,
+    requireAuth: ['none', 'password', 'md5', 'scram-sha-256'],
     channelBinding: 'prefer' as const,
     parameters: [],
   };
   const login_ = new ServerLogin(credentials, environment, new DerivedKeys(environment), {
     security: null,
+    isPrivate: false,
     sendLogin: (bytes) => sent.push(bytes),
     onLoginDone: (result) => ends.push(result),
     onLoginFailed: (failure) => ends.push(failure),
