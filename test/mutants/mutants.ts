@@ -182,7 +182,7 @@ export const mutants: readonly Mutant[] = [
     id: 'PgBouncer uniform failure',
     file: 'client/client-login.ts',
     from: '    this.#authenticate();\n',
-    to: "    if (this.#context.router.database(database) === null) return this.#refuse(errors.noSuchDatabase(database), 'no_such_database');\n    this.#authenticate();\n",
+    to: "    if (this.#context.router.database(database) === null) return this.refuse(errors.noSuchDatabase(database), 'no_such_database');\n    this.#authenticate();\n",
     test: 'session/login-hardening.test.ts',
     name: 'are told the same, byte for byte',
   },
