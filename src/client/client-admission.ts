@@ -228,6 +228,8 @@ export class ClientAdmission implements LoginWaiter, AttachmentListener {
     const { log, config } = this.#context;
     const { identity, wire } = this.#client;
     if (!config.settings.logConnections) return;
-    log.info({ client: `${wire.remoteAddress}:${wire.remotePort}`, ...identity, ...fields }, 'login');
+    const { security } = wire;
+    const tls = security === null ? 'no' : `${security.version}/${security.cipher}`;
+    log.info({ client: `${wire.remoteAddress}:${wire.remotePort}`, ...identity, tls, ...fields }, 'login');
   }
 }

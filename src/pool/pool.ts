@@ -204,6 +204,7 @@ export class Pool
 
   onServerLoggedIn(server: ServerConnection): void {
     this.connects++;
+    if (this.globals.logConnections) this.#log.connected(server);
     if (this.dedicated.owns(server)) {
       this.dedicated.loggedIn(server);
       return;
@@ -267,7 +268,7 @@ export class Pool
       this.closedUnconfirmed++;
       this.#uncertainSlots.keep(server);
     }
-    this.#log.info(server, `closing server: ${reason}`);
+    this.#log.closing(server, reason);
     this.grow();
     // Whoever waited for this one to come back has nothing to wait for now.
     if (this.waiting.size > 0 && this.connector.coming === 0) this.#giveUpWaiters();

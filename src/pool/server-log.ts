@@ -1,4 +1,5 @@
 /** Log lines about the server connections of one pool: which one each is about, and no secret. */
+import type { ServerCloseReason } from '../base/close-reason.ts';
 import type { LogFields, Logger } from '../base/logger.ts';
 import type { ServerConnection } from '../server/server-connection.ts';
 
@@ -17,8 +18,14 @@ export class ServerLog {
     this.#pool = pool;
   }
 
-  info(server: ServerConnection, message: string): void {
-    this.#log.info(this.#about(server), message);
+  connected(server: ServerConnection): void {
+    const { localAddress, localPort } = server.wire;
+    this.#log.info(this.#about(server), `new connection to server (from ${localAddress}:${localPort})`);
+  }
+
+  closing(server: ServerConnection, reason: ServerCloseReason): void {
+    const ageMs = Math.round(server.times.ageMs);
+    this.#log.info({ ...this.#about(server), ageMs }, `closing server: ${reason}`);
   }
 
   warn(server: ServerConnection, message: string): void {

@@ -27,6 +27,11 @@ export class ServerTimes {
     this.answeredAtMs = this.connectedAtMs;
   }
 
+  /** Since the connection was begun. */
+  get ageMs(): number {
+    return this.#environment.now() - this.connectedAtMs;
+  }
+
   /** Came into a new state, now or at a moment that is known already. */
   moved(atMs: number = this.#environment.now()): void {
     this.stateSinceMs = atMs;

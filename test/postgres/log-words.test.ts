@@ -24,6 +24,7 @@ function plain(line: string, port: number): string {
     .replace(/-0x[0-9a-f]+: /, '-0x: ')
     .replaceAll(`:${port}`, ':PORT')
     .replace(/@127\.0\.0\.1:\d+ /, '@127.0.0.1:N ')
+    .replace(/from 127\.0\.0\.1:\d+/, 'from 127.0.0.1:N')
     .replace(/age=\d+s/, 'age=Ns')
     .replaceAll(/(?<=^LOG stats: .*)\d+/g, 'N');
 }
@@ -31,6 +32,8 @@ function plain(line: string, port: number): string {
 /** 1.18's lines of what is done below. Those that we do not write yet are not among them (docs/open.md). */
 const LINES = [
   'LOG listening on 127.0.0.1:PORT',
+  'LOG C-0x: app/alice@127.0.0.1:N login attempt: db=app user=alice tls=no',
+  'LOG S-0x: app/alice@127.0.0.1:N new connection to server (from 127.0.0.1:N)',
   'LOG C-0x: app/alice@127.0.0.1:N closing because: client close request (age=Ns)',
   'LOG C-0x: (nodb)/alice@127.0.0.1:N login failed: db=nowhere user=alice',
   'WARNING C-0x: app/alice@127.0.0.1:N pooler error: password authentication failed',
@@ -48,8 +51,6 @@ const OURS: Readonly<Record<string, string>> = {
   'LOG RELOAD command issued': 'LOG RELOAD command issued user=alice',
   "LOG PAUSE 'app' command issued": "LOG PAUSE 'app' command issued user=alice",
 };
-
-const LOGIN = /^LOG C-0x: app\/alice@127\.0\.0\.1:N login attempt: db=app user=alice/;
 
 async function asPeopleDo(port: number): Promise<void> {
   const run = async (database: string, secret: string, ...commands: readonly string[]): Promise<void> => {
@@ -99,7 +100,6 @@ stats_period = 1
   bouncer.process.kill('SIGTERM');
   const theirs = (await bouncer.end()).stderr.split('\n').map((line) => plain(line, port));
   expect(LINES.filter((line) => !theirs.includes(line))).toEqual([]);
-  expect(theirs.some((line) => LOGIN.test(line))).toBe(true);
 
   const program = await runProgram([ini]);
   const ours: string[] = [];
@@ -118,5 +118,4 @@ stats_period = 1
   program.process.kill('SIGQUIT');
   await program.ended;
   expect(LINES.map((line) => OURS[line] ?? line).filter((line) => !ours.includes(line))).toEqual([]);
-  expect(ours.some((line) => LOGIN.test(line))).toBe(true);
 });
