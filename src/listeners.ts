@@ -41,14 +41,14 @@ export class Listeners {
     else await this.#listenUnixSocket(settings, await this.#listenOnAddresses(settings));
   }
 
-  /** Resolves when the addresses are free; the Unix socket stays. */
+  /** Resolves when the addresses are free; Unix sockets stay. */
   async closeAddresses(): Promise<void> {
-    await Promise.all(this.#listeners.map((listener) => listener.close()));
+    await Promise.all(this.#listeners.filter(({ path }) => path === null).map((listener) => listener.close()));
   }
 
-  /** Closes the Unix socket, too. */
+  /** Closes the Unix sockets, too. */
   async close(): Promise<void> {
-    await Promise.all([this.#unixListener?.close(), this.closeAddresses()]);
+    await Promise.all([this.#unixListener?.close(), ...this.#listeners.map((listener) => listener.close())]);
   }
 
   async #listenOnSockets({ listenBacklog: backlog, listenPort }: Settings, sockets: readonly number[]): Promise<void> {

@@ -389,9 +389,7 @@ export class Pooler {
   async waitForClients(): Promise<void> {
     await this.#announceEnd();
     await this.#stopListening();
-    await this.#settled(
-      () => this.#registry.clients.size + this.#registry.logins.size + this.#registry.entering.size === 0,
-    );
+    await this.#settled(() => this.#registry.isDeserted);
     await this.close({ timeoutMs: 0 });
   }
 
@@ -524,10 +522,12 @@ export class Pooler {
     for (const client of this.#registry.clients) client.drain(report, 'shutdown');
     this.#consoles.close(report);
     await closed;
-    await this.#settled(() => this.#isEmpty());
+    await this.#settled(() => this.#registry.isDeserted && !this.#hasServers());
     await this.#listeners.close();
+    this.#registry.endLogins(report);
+    this.#registry.endCancels(report);
     this.#peers.close();
-    await this.#settled(() => this.#isEmpty());
+    await this.#settled(() => this.#registry.sockets === 0 && !this.#hasServers());
     this.#reloadTimer?.cancel();
     this.#watch.close();
     this.#janitor.stop();
@@ -540,13 +540,13 @@ export class Pooler {
   #cut(): void {
     void this.#listeners.close();
     this.#registry.endLogins(errors.shuttingDown());
+    this.#registry.endCancels(errors.shuttingDown());
     for (const client of this.#registry.clients) client.close('shutdown', errors.shuttingDown());
     for (const pool of this.#router.pools) pool.closeServers('shutdown');
   }
 
-  #isEmpty(): boolean {
-    const hasServers = ![...this.#router.pools].every((pool) => pool.isEmpty) || !this.#secrets.queries.isEmpty;
-    return this.#registry.sockets === 0 && !hasServers;
+  #hasServers(): boolean {
+    return ![...this.#router.pools].every((pool) => pool.isEmpty) || !this.#secrets.queries.isEmpty;
   }
 
   #settled(isDone: () => boolean): Promise<void> {

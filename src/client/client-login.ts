@@ -23,6 +23,7 @@ import type { ClientIdentity } from './client.ts';
 import { ClientAdmission, type ProvenLogin } from './client-admission.ts';
 import { ClientEncryption } from './client-encryption.ts';
 import type { Login } from './client-registry.ts';
+import { CONSOLE_DATABASE } from './console-handler.ts';
 import type { LoginContext } from './login-context.ts';
 
 type LoginState =
@@ -49,6 +50,8 @@ export class ClientLogin implements WireReader, ProvenLogin {
   previous: Login | null = null;
   next: Login | null = null;
   readonly acceptedAtMs: number;
+  /** Still welcome: to cancel something, and in the console. */
+  readonly isLate: boolean;
 
   readonly #context: LoginContext;
   readonly #wire: Wire;
@@ -70,6 +73,7 @@ export class ClientLogin implements WireReader, ProvenLogin {
   private constructor(context: LoginContext, connect: (handler: TransportHandler) => Transport) {
     this.#context = context;
     this.acceptedAtMs = context.environment.now();
+    this.isLate = context.registry.isClosed;
     this.#owesSinceMs = this.acceptedAtMs;
     this.#wire = new Wire(this, connect);
     this.#encryption = new ClientEncryption(this.#wire, context.security);
@@ -82,9 +86,13 @@ export class ClientLogin implements WireReader, ProvenLogin {
     if (refusal !== null) login.refuse(refusal, 'limit_reached');
   }
 
-  /** Half a handshake is no sign of good will either; and a cancel needs nothing more of us. */
+  /** Half a handshake is no sign of good will either. */
   get isSilent(): boolean {
-    return this.#isSilent || this.#isDeaf || this.#delayedAnswer !== null;
+    return this.#isSilent || this.#state === 'securing' || this.#delayedAnswer !== null;
+  }
+
+  get isCancel(): boolean {
+    return this.#state === 'cancelling';
   }
 
   get owesSinceMs(): number | null {
@@ -252,6 +260,7 @@ export class ClientLogin implements WireReader, ProvenLogin {
     const user = parameters.get('user') ?? '';
     if (user === '') return this.refuse(errors.noUserName(), 'startup_refused');
     const database = parameters.get('database') || user;
+    if (this.isLate && database !== CONSOLE_DATABASE) return this.refuse(errors.shuttingDown(), 'shutdown');
     if (Buffer.byteLength(user) > MAX_USER_BYTES || Buffer.byteLength(database) > MAX_DATABASE_BYTES) {
       return this.refuse(errors.invalidStartupPacket('name too long'), 'startup_refused');
     }

@@ -22,6 +22,10 @@ export interface Login extends Listed<Login> {
   readonly isSilent: boolean;
   /** Since when it owes us something: its startup packet, an answer. Null while we owe it one. */
   readonly owesSinceMs: number | null;
+  /** It was accepted when nobody was let in any more. */
+  readonly isLate: boolean;
+  /** No login at all: a CancelRequest that is under way. */
+  readonly isCancel: boolean;
   onLoginTimeout(): void;
   /** Another one needs its slot. */
   onEvicted(report: ErrorReport): void;
@@ -51,6 +55,8 @@ export class ClientRegistry implements ClientListener {
   readonly refused = new Map<string, number>();
   /** Sockets that are still open, whatever they are for. */
   sockets = 0;
+  /** Who is accepted from now on becomes no client. */
+  isClosed = false;
 
   readonly #environment: Environment;
   #settings: Settings;
@@ -61,7 +67,6 @@ export class ClientRegistry implements ClientListener {
   readonly #idleLists = new Map<number, LinkedList<IdleEntry>>();
   readonly #idleEntries = new Map<Client, IdleEntry>();
   #onEmpty: (() => void) | null = null;
-  #isClosed = false;
 
   constructor(environment: Environment, settings: Settings, log: Logger) {
     this.#environment = environment;
@@ -122,9 +127,16 @@ export class ClientRegistry implements ClientListener {
     return null;
   }
 
-  /** From now on nobody becomes a client. */
+  /** Whoever is accepted from now on becomes no client. */
   close(): void {
-    this.#isClosed = true;
+    this.isClosed = true;
+  }
+
+  /** Whether nobody is left who came before `close`. */
+  get isDeserted(): boolean {
+    // The first of them is the oldest.
+    const { first: oldest } = this.logins;
+    return (oldest?.isLate ?? true) && this.clients.size + this.entering.size === 0;
   }
 
   /** The client is who it says, but has to wait. */
@@ -137,16 +149,20 @@ export class ClientRegistry implements ClientListener {
     login.list?.remove(login);
   }
 
-  /** Ends all that are not clients yet. */
+  /** Ends all that are not clients yet; a cancel goes on, for what it is to hit may go on, too. */
   endLogins(report: ErrorReport): void {
-    for (const login of [...this.logins, ...this.entering]) login.onShutdown(report);
+    for (const login of [...this.logins, ...this.entering]) if (!login.isCancel) login.onShutdown(report);
+  }
+
+  /** Ends those that are left when there is nobody more whom they could mean. */
+  endCancels(report: ErrorReport): void {
+    for (const login of this.logins) login.onShutdown(report);
   }
 
   /** Why one more client of `database` and `user` cannot come in; null if it can. */
   refusal(database: string, user: string, limits: PoolSettings): ErrorReport | null {
     const { maxClientConn } = this.#settings;
     const { maxDbClientConnections, maxUserClientConnections } = limits;
-    if (this.#isClosed) return errors.shuttingDown();
     if (this.clients.size + this.entering.size >= maxClientConn) return errors.tooManyClients(maxClientConn);
     if (maxDbClientConnections > 0 && (this.#byDatabase.get(database) ?? 0) >= maxDbClientConnections) {
       return errors.tooManyDatabaseClients(maxDbClientConnections);
@@ -248,13 +264,15 @@ export class ClientRegistry implements ClientListener {
     return maxLoginClients > 0 ? maxLoginClients : Math.max(1, Math.ceil(maxClientConn / 2));
   }
 
-  /** The oldest that is silent; else the oldest that began to speak, was asked, and takes its time. */
+  /** The oldest that is silent; else the oldest that began to speak, was asked, and takes its time; else a cancel. */
   #leastHopeful(): Login | null {
     for (const login of this.logins) if (login.isSilent) return login;
     const nowMs = this.#environment.now();
     for (const login of this.logins) {
       if (login.owesSinceMs !== null && nowMs - login.owesSinceMs >= LOGIN_GRACE_MS) return login;
     }
+    // Its sender believes then that it is over. But they must not keep everybody out while a server is stuck.
+    for (const login of this.logins) if (login.isCancel) return login;
     return null;
   }
 }

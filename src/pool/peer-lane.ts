@@ -12,8 +12,6 @@ export interface PeerLaneOptions {
   readonly finder: HostFinder;
   readonly security: ServerSecurity;
   readonly host: string;
-  /** How many may be under way; 0 stands for `DEFAULT_LANE`. */
-  readonly limit: number;
 }
 
 interface Order {
@@ -23,23 +21,34 @@ interface Order {
   readonly onOver: (() => void)[];
   /** Null while the peer's address is being looked up. */
   request: CancelRequest | null;
+  /** What is left to be tried. */
+  addresses: readonly SocketAddress[];
+  /** It took too long: nothing more is tried. */
+  isGivenUp: boolean;
   isOver: boolean;
 }
 
+const UNTRIED = { request: null, addresses: [], isGivenUp: false, isOver: false } as const;
 const DEFAULT_LANE = 20;
 /** How many may wait for each that is under way. */
 const QUEUE_PER_SLOT = 10;
 
 export class PeerLane {
   readonly #options: PeerLaneOptions;
-  readonly #limit: number;
+  #limit = DEFAULT_LANE;
   readonly #underWay = new Set<Order>();
   readonly #queue: Order[] = [];
   #sent = 0;
 
-  constructor(options: PeerLaneOptions) {
+  constructor(options: PeerLaneOptions, limit: number) {
     this.#options = options;
-    this.#limit = options.limit > 0 ? options.limit : DEFAULT_LANE;
+    this.configure(limit);
+  }
+
+  /** `limit`: how many may be under way; 0 stands for `DEFAULT_LANE`. */
+  configure(limit: number): void {
+    this.#limit = limit > 0 ? limit : DEFAULT_LANE;
+    this.#advance();
   }
 
   /** Those whose request has been sent. */
@@ -66,7 +75,7 @@ export class PeerLane {
       onOver();
     } else {
       const sinceMs = this.#options.environment.now();
-      this.#queue.push({ key: Buffer.from(key), sinceMs, onOver: [onOver], request: null, isOver: false });
+      this.#queue.push({ key: Buffer.from(key), sinceMs, onOver: [onOver], ...UNTRIED });
       this.#advance();
     }
   }
@@ -90,15 +99,18 @@ export class PeerLane {
       this.#underWay.add(order);
       this.#options.finder.addresses(this.#options.host, (result) => {
         if (order.isOver) return;
-        const [address] = 'reason' in result ? [] : result.addresses;
-        if (address === undefined) this.#end(order);
-        else this.#dial(order, address);
+        order.addresses = 'reason' in result ? [] : result.addresses;
+        this.#dial(order);
       });
     }
   }
 
-  #dial(order: Order, address: SocketAddress): void {
+  /** Tries the next address. */
+  #dial(order: Order): void {
     const { environment, security, host } = this.#options;
+    const [address, ...others] = order.addresses;
+    if (address === undefined || order.isGivenUp) return this.#end(order);
+    order.addresses = others;
     const target = { address, key: order.key, tls: security.plan(host, 'first') };
     order.request = new CancelRequest(environment, target, {
       isCancelWanted: () => true,
@@ -106,13 +118,15 @@ export class PeerLane {
         this.#sent++;
       },
       onCancelClosed: (how) => {
-        if (how !== 'unsent') this.#sent--;
+        if (how === 'unsent') return this.#dial(order);
+        this.#sent--;
         this.#end(order);
       },
     });
   }
 
   #giveUp(order: Order): void {
+    order.isGivenUp = true;
     if (order.request !== null) return order.request.giveUp();
     const index = this.#queue.indexOf(order);
     if (index >= 0) this.#queue.splice(index, 1);

@@ -59,8 +59,10 @@ export class Peers {
         const poolSize = config.poolSize ?? settings.defaultPoolSize;
         const known = before.get(config.id);
         const isSame = known?.config.host === config.host && known.config.port === config.port;
-        if (known !== undefined && isSame && known.poolSize === poolSize) return [config.id, known];
-        return [config.id, { config, poolSize, lane: this.#lane(config, poolSize) }];
+        if (known === undefined || !isSame)
+          return [config.id, { config, poolSize, lane: this.#lane(config, poolSize) }];
+        known.lane.configure(poolSize);
+        return [config.id, { config, poolSize, lane: known.lane }];
       }),
     );
     for (const [id, { lane }] of before) if (this.#peers.get(id)?.lane !== lane) lane.close();
@@ -107,6 +109,6 @@ export class Peers {
   #lane({ host, port }: PeerConfig, limit: number): PeerLane {
     const { environment, resolver, security } = this.#options;
     const finder = new HostFinder(resolver, { hosts: [host], port, policy: 'round-robin' });
-    return new PeerLane({ environment, finder, security, host, limit });
+    return new PeerLane({ environment, finder, security, host }, limit);
   }
 }

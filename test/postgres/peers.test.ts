@@ -73,7 +73,17 @@ it('cancels what runs on a pooler that drains: its Unix socket stays open for th
   await cancelAt(second, client.cancelKey);
   expect(outcome(await client.take('Z'))).toMatchObject({ sqlstate: '57014', status: 'E' });
   expect(existsSync(path)).toBe(true);
+  // Whoever comes again and again, or says nothing, holds up nobody.
+  const over = new AbortController();
+  const silent = connect(path);
+  const again = async (): Promise<void> => {
+    while (!over.signal.aborted) await new Client({ ...login, database: first.database }).connect().catch(() => {});
+  };
+  const crowd = Promise.all(Array.from({ length: 5 }, again));
   await client.leave();
   await waited;
+  over.abort();
+  await crowd;
+  silent.destroy();
   expect(existsSync(path)).toBe(false);
 });

@@ -326,20 +326,37 @@ describe('while a sent cancel is on its way', () => {
     },
   );
 
-  test('its own connection gives way to those that log in, and to the end of the pooler, without a word', () => {
-    const { bench, alice, postgres } = scene({ max_login_clients: 1 });
+  test('its own connection gives way to one that logs in last of all, without a word', () => {
+    const { bench, alice, postgres } = scene({ max_login_clients: 2 });
     bench.postgres.cancelling = 'held';
     alice.query('SLEEP');
-    const first = cancel(bench, alice.key);
-    const second = cancel(bench, alice.key);
-    expect([first.isEnded, second.isEnded, first.chunks]).toEqual([true, false, []]);
+    const [first, second] = [cancel(bench, alice.key), bench.connect()];
+    const third = cancel(bench, alice.key);
+    expect([first.isEnded, second.isEnded, third.isEnded]).toEqual([false, true, false]);
+    bench.connect();
+    expect([first.isEnded, first.chunks, third.isEnded]).toEqual([true, [], false]);
+    postgres.finish();
+    bench.postgres.cancels[0]!.close();
+    bench.run();
+    expect(third.isEnded).toBe(true);
+  });
+
+  test('its own connection stays open while the pooler drains, for its client goes on as well', () => {
+    const { bench, alice, postgres } = scene();
     bench.expectClients('shutdown');
     bench.expectServers('shutdown');
+    bench.postgres.cancelling = 'held';
+    alice.query('BEGIN');
+    alice.query('SLEEP');
+    const canceler = cancel(bench, alice.key);
     bench.drain();
-    expect([second.isEnded, second.chunks]).toEqual([true, []]);
-    bench.postgres.cancels[0]!.close();
     postgres.finish();
     bench.run();
+    expect([canceler.isEnded, alice.takeSummary()]).toEqual([false, 'C(SELECT 1) Z(T)']);
+    bench.postgres.cancels[0]!.close();
+    bench.run();
+    expect([canceler.isEnded, canceler.chunks]).toEqual([true, []]);
+    alice.query('COMMIT');
   });
 
   test('a session-mode client keeps its server', () => {

@@ -63,9 +63,10 @@ describe('a cancel of a peer’s client', () => {
     ]);
   });
 
-  test('finds a peer by both bytes of its number, and by name', async () => {
+  test('finds a peer by both bytes of its number, and at the address of its name that answers', async () => {
     const { bench } = scene();
-    bench.environment.names.set('third.internal', ['10.0.1.3']);
+    bench.environment.names.set('third.internal', ['10.0.1.8', '10.0.1.3']);
+    bench.postgresAt('10.0.1.8', 6432).accepting = 'refuse';
     const third = bench.postgresAt('10.0.1.3', 6432);
     const canceler = cancel(bench, keyOf(513, 1));
     await bench.settle();
@@ -110,6 +111,19 @@ describe('a cancel of a peer’s client', () => {
     }
     expect(peer.cancels).toHaveLength(22);
     expect([...cancelers, again].every(({ isEnded }) => isEnded)).toBe(true);
+  });
+
+  test('goes on over a reload that only changes how many may be under way', () => {
+    const { bench, peer } = scene();
+    const cancelers = Array.from({ length: 4 }, (_, i) => cancel(bench, keyOf(2, 3, i << 2)));
+    bench.reload({}, { peers: { ...PEERS, 2: { ...PEERS[2], pool_size: 3 } } });
+    expect(shown(bench)).toContainEqual([2, 0, 3, 1]);
+    expect(cancelers.some(({ isEnded }) => isEnded)).toBe(false);
+    for (let i = 0; i < 4; i++) {
+      peer.cancels[i]!.close();
+      bench.run();
+    }
+    expect(cancelers.every(({ isEnded }) => isEnded)).toBe(true);
   });
 
   test('goes where the peer is after a reload; what was under way is given up', () => {
