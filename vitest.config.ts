@@ -13,6 +13,9 @@ export default defineConfig({
         test: {
           ...common,
           name: 'fast',
+          // Nothing here waits for anything but the processor, so each one gets a file.
+          maxWorkers: '100%',
+          sequence: { groupOrder: 0 },
           include: ['test/**/*.test.ts'],
           exclude: [...configDefaults.exclude, 'test/postgres/**'],
         },
@@ -21,6 +24,8 @@ export default defineConfig({
         test: {
           ...common,
           name: 'postgres',
+          // After the others: these look at the clock, and PostgreSQL and the programs under test need processors, too.
+          sequence: { groupOrder: 1 },
           include: ['test/postgres/**/*.test.ts'],
           globalSetup: ['test/support/global-setup.ts'],
         },
