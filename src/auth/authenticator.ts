@@ -25,7 +25,7 @@ import {
 } from './scram-messages.ts';
 import { ScramServer, type ScramServerFailure } from './scram-server.ts';
 import { isUsable, type Md5Secret, md5Hash, md5Response, type ScramSecret, type Secret } from './secret.ts';
-import type { FoundSecrets, SecretSource } from './secret-source.ts';
+import type { FoundSecrets, SecretAsker, SecretSource } from './secret-source.ts';
 
 export type AuthType = 'any' | 'trust' | 'plain' | 'md5' | 'scram-sha-256';
 
@@ -104,7 +104,7 @@ interface Move {
   readonly step: AuthenticationStep;
 }
 
-export class Authenticator implements KeyAsker {
+export class Authenticator implements KeyAsker, SecretAsker {
   readonly #options: AuthenticatorOptions;
   #state: State = 'new';
   /** As the source has them. Only `trust` accepts by them. */
@@ -126,7 +126,7 @@ export class Authenticator implements KeyAsker {
     if (this.#state !== 'new' && this.#state !== 'over') throw new Error('authentication has begun');
     this.#run(() => {
       if (authType === 'any') return accept([], null, null);
-      const secret = source.lookup(userName);
+      const secret = source.lookup(userName, this);
       if (secret instanceof Promise) return secret.then((found) => this.#begin(authType, found));
       return this.#begin(authType, secret);
     });
@@ -155,12 +155,12 @@ export class Authenticator implements KeyAsker {
     });
   }
 
-  /** The client is gone: no further step. */
+  /** The client is gone: no further step, and nothing is asked or computed for it that has not begun. */
   abandon(): void {
     this.#state = 'over';
   }
 
-  // KeyAsker
+  // KeyAsker, SecretAsker
 
   get isGone(): boolean {
     return this.#state === 'over';

@@ -6,6 +6,7 @@
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import { parseSecret, type Secret } from '../auth/secret.ts';
 import { SecretCache } from '../auth/secret-cache.ts';
+import type { SecretAsker } from '../auth/secret-source.ts';
 import type { Environment, SocketAddress } from '../base/environment.ts';
 import type { Logger } from '../base/logger.ts';
 import type { DatabaseConfig } from '../config/config.ts';
@@ -53,9 +54,16 @@ interface Question {
   readonly userName: string;
   /** When it was sent: the answer is no younger than that. */
   sentAtMs: number;
-  readonly sinceMs: number;
+  /** When somebody asked it last. */
+  askedAtMs: number;
+  readonly askers: SecretAsker[];
   readonly answer: (secret: Secret | null) => void;
   readonly fail: (error: Error) => void;
+}
+
+interface Pending {
+  readonly question: Question;
+  readonly answered: Promise<Secret | null>;
 }
 
 /** An answer takes one round trip: a few connections serve thousands of logins a second. */
@@ -67,6 +75,13 @@ const MAX_CONNECTIONS = 2;
 const LIFETIME_MS = 60_000;
 /** A refused client may have a newer secret than the one that is known, but is not to make us ask all the time. */
 const ASK_AGAIN_MS = 1000;
+/** Names are made up by anybody: so many wait for their answer, and who comes then is refused. */
+const MAX_QUESTIONS = 2000;
+
+const NOBODY_WAITS = 'nobody waits for it any more';
+
+/** A login at PostgreSQL: the pool that it is for will want it sooner or later. */
+const A_SERVER: SecretAsker = { isGone: false };
 
 export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand, AuthConnectionOwner {
   readonly scopes: readonly BudgetScope[];
@@ -82,9 +97,9 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   /** Connections that end when they have answered. */
   readonly #outdated = new Set<AuthConnection>();
   /** For a connection. */
-  readonly #queue: Question[] = [];
+  #queue: Question[] = [];
   /** By user: whoever comes meanwhile shares the answer. */
-  readonly #pending = new Map<string, Promise<Secret | null>>();
+  readonly #pending = new Map<string, Pending>();
   #stopped = false;
   #retired = false;
 
@@ -114,7 +129,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   }
 
   get isEmpty(): boolean {
-    return this.#connections.size + this.#queue.length + this.#connector.coming === 0;
+    return this.#connections.size + this.#connector.coming === 0 && !this.#queue.some(isWanted);
   }
 
   get usualKind(): Secret['kind'] {
@@ -123,18 +138,19 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
 
   /**
    * The secret that PostgreSQL has for this user, or had less than auth_query_cache_ttl ago; null if there is no such user.
-   * One who has no password has the empty one. Rejects if it cannot be found out, with words for the log.
+   * One who has no password has the empty one. Rejects if it cannot be found out, with words for the log, or if all who
+   * have asked are gone before it is their turn.
    */
-  lookup(userName: string): Secret | null | Promise<Secret | null> {
+  lookup(userName: string, asker: SecretAsker): Secret | null | Promise<Secret | null> {
     const { environment, settings } = this.#options;
     this.lastUsedMs = environment.now();
     const known = this.#cache.get(userName, this.lastUsedMs - settings.authQueryCacheTtlMs);
-    return known === undefined ? this.#ask(userName) : known;
+    return known === undefined ? this.#ask(userName, asker) : known;
   }
 
   /** The same for a login at PostgreSQL, which judges it anew: what was known last is good enough. */
   lookupForServer(userName: string): Secret | null | Promise<Secret | null> {
-    return this.#cache.get(userName) ?? this.#ask(userName);
+    return this.#cache.get(userName) ?? this.#ask(userName, A_SERVER);
   }
 
   /** Whether it is this user's or nobody's, the client's password did not fit: it may have just been changed. */
@@ -158,12 +174,10 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
         connection.close('no answer within server_connect_timeout');
       }
     }
-    // Who asked for them has gone by then.
+    this.#dropUnwanted();
+    // Clients have gone by then; servers are given up.
     const oldestMs = clientLoginTimeoutMs > 0 ? nowMs - clientLoginTimeoutMs : Number.NEGATIVE_INFINITY;
-    for (let first = this.#queue[0]; first !== undefined && first.sinceMs <= oldestMs; first = this.#queue[0]) {
-      this.#queue.shift();
-      first.fail(new Error('no connection within client_login_timeout'));
-    }
+    this.#drop(({ askedAtMs }) => askedAtMs <= oldestMs, 'no connection within client_login_timeout');
     this.#connector.shrink();
     this.#connector.grow();
   }
@@ -221,7 +235,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   }
 
   missing(coming: number): number {
-    return (this.#options.isPaused() ? 0 : this.#queue.length) - coming;
+    return (this.#options.isPaused() ? 0 : this.#queue.filter(isWanted).length) - coming;
   }
 
   isBelowMinimum(): boolean {
@@ -233,7 +247,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   }
 
   open(place: ServerPlace): AuthConnection | null {
-    if (this.#queue.length === 0 || this.#options.isPaused()) return null;
+    if (!this.#queue.some(isWanted) || this.#options.isPaused()) return null;
     const { environment, keys, credentials, settings } = this.#options;
     const connection = new AuthConnection({
       ...place,
@@ -277,22 +291,37 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
     this.#connector.grow();
   }
 
-  #ask(userName: string): Promise<Secret | null> {
+  #ask(userName: string, asker: SecretAsker): Promise<Secret | null> {
+    const nowMs = this.#options.environment.now();
     const pending = this.#pending.get(userName);
-    if (pending !== undefined) return pending;
-    const asked = new Promise<Secret | null>((answer, fail) => {
-      const { environment } = this.#options;
-      const nowMs = environment.now();
-      if (this.#stopped) return fail(new Error('pooler is shutting down'));
-      const isHopeless = this.#health.isFailing && !this.#health.isTemporary && !this.#health.mayTry(nowMs, 0);
-      if (isHopeless && this.#usable === 0) return fail(new Error(this.#health.words));
-      this.#queue.push({ userName, sentAtMs: 0, sinceMs: nowMs, answer, fail });
-      const idle = [...this.#connections].find(({ state }) => state === 'idle');
-      if (idle === undefined) this.#connector.grow();
-      else this.#serve(idle);
-    }).finally(() => this.#pending.delete(userName));
-    this.#pending.set(userName, asked);
-    return asked;
+    if (pending !== undefined) {
+      pending.question.askedAtMs = nowMs;
+      pending.question.askers.push(asker);
+      return pending.answered;
+    }
+    const refusal = this.#refusal(nowMs);
+    if (refusal !== null) return Promise.reject(new Error(refusal));
+    const answered = new Promise<Secret | null>((answer, fail) => {
+      const question = { userName, sentAtMs: 0, askedAtMs: nowMs, askers: [asker], answer, fail };
+      this.#queue.push(question);
+    });
+    const question = this.#queue.at(-1)!;
+    this.#pending.set(userName, { question, answered });
+    const idle = [...this.#connections].find(({ state }) => state === 'idle');
+    if (idle === undefined) this.#connector.grow();
+    else this.#serve(idle);
+    return answered;
+  }
+
+  /** Why one more question has no chance; null if it has. */
+  #refusal(nowMs: number): string | null {
+    if (this.#stopped) return 'pooler is shutting down';
+    const isHopeless = this.#health.isFailing && !this.#health.isTemporary && !this.#health.mayTry(nowMs, 0);
+    if (isHopeless && this.#usable === 0) return this.#health.words;
+    if (this.#queue.length >= MAX_QUESTIONS) this.#dropUnwanted();
+    if (this.#queue.length < MAX_QUESTIONS) return null;
+    this.#log('auth_query is not run: too many users are asked for');
+    return 'too many users are asked for';
   }
 
   /** Connections that can be asked, now or when they have answered. */
@@ -313,8 +342,8 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
       this.#connector.grow();
       return;
     }
-    const question = this.#queue.shift();
-    if (question === undefined) {
+    const question = this.#next();
+    if (question === null) {
       this.#options.budget.idleAppeared();
       return;
     }
@@ -324,11 +353,21 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
     this.#connector.shrink();
   }
 
+  /** The first that somebody still waits for. */
+  #next(): Question | null {
+    for (let first = this.#queue.shift(); first !== undefined; first = this.#queue.shift()) {
+      if (isWanted(first)) return first;
+      this.#fail(first, NOBODY_WAITS);
+    }
+    return null;
+  }
+
   /** What the answer means. Whatever is strange is an error, and never somebody's secret. */
-  #conclude({ userName, sentAtMs, answer, fail }: Question, result: AuthAnswer): void {
+  #conclude(question: Question, result: AuthAnswer): void {
+    const { userName, sentAtMs } = question;
     const refuse = (reason: string): void => {
       this.#log(`auth_query failed: ${reason}`);
-      fail(new Error(reason));
+      this.#fail(question, reason);
     };
     if ('lost' in result) return refuse(result.lost);
     if ('error' in result) return refuse(withHint(result.error.sqlstate, result.error.message));
@@ -336,7 +375,8 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
     if (typeof secret === 'string') return refuse(secret);
     this.#cache.put(userName, secret, sentAtMs);
     this.#options.onSecret(userName, secret);
-    answer(secret);
+    this.#forget(question);
+    question.answer(secret);
   }
 
   #onFailure(failure: ServerFailure): void {
@@ -346,14 +386,40 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   }
 
   #failQueue(reason: string): void {
-    for (const { fail } of this.#queue.splice(0)) fail(new Error(reason));
+    this.#drop(() => true, reason);
     this.#connector.shrink();
+  }
+
+  #dropUnwanted(): void {
+    this.#drop((question) => !isWanted(question), NOBODY_WAITS);
+  }
+
+  /** Of those that have not been asked. */
+  #drop(isDropped: (question: Question) => boolean, reason: string): void {
+    const dropped = this.#queue.filter(isDropped);
+    if (dropped.length === 0) return;
+    this.#queue = this.#queue.filter((question) => !isDropped(question));
+    for (const question of dropped) this.#fail(question, reason);
+  }
+
+  #fail(question: Question, reason: string): void {
+    this.#forget(question);
+    question.fail(new Error(reason));
+  }
+
+  /** Whoever comes now asks anew. */
+  #forget(question: Question): void {
+    if (this.#pending.get(question.userName)?.question === question) this.#pending.delete(question.userName);
   }
 
   #log(message: string): void {
     const { databaseName, authUser } = this.place;
     this.#options.log.warn({ database: databaseName, auth_user: authUser }, message);
   }
+}
+
+function isWanted({ askers }: Question): boolean {
+  return askers.some(({ isGone }) => !isGone);
 }
 
 /** The secret in an answer with rows, or what is wrong with it. */

@@ -70,10 +70,10 @@ export class SecretDirectory {
     const lane = this.#lane(databaseName)?.lane ?? null;
     return {
       usualKind: lane?.usualKind ?? this.#usualKind,
-      lookup: (userName) => {
+      lookup: (userName, asker) => {
         const local = this.#local(userName);
         if (local.length > 0 || lane === null) return local;
-        const found = lane.lookup(userName);
+        const found = lane.lookup(userName, asker);
         // Its failure has been logged. It looks like a user who does not exist, for whom nothing is ever right.
         return found instanceof Promise ? found.catch(() => null) : found;
       },
