@@ -32,6 +32,13 @@ export interface AuthPlace {
   readonly sql: string;
 }
 
+/** What the lanes of databases that only the fallback has share: clients make up their names, but not the server. */
+export interface SharedServer {
+  readonly gate: LoginGate;
+  /** Only what is not a single database's fault. */
+  readonly health: ServerHealth;
+}
+
 export interface AuthLaneOptions {
   readonly environment: Environment;
   readonly log: Logger;
@@ -41,6 +48,8 @@ export interface AuthLaneOptions {
   readonly security: ServerSecurity;
   readonly settings: Settings;
   readonly place: AuthPlace;
+  /** Null: the database has an entry of its own. */
+  readonly shared: SharedServer | null;
   /** Of a pool with auth_user in this database. */
   readonly poolSettings: PoolSettings;
   readonly credentials: () => ServerCredentials;
@@ -56,7 +65,7 @@ interface Question {
   sentAtMs: number;
   /** When somebody asked it last. */
   askedAtMs: number;
-  readonly askers: SecretAsker[];
+  askers: SecretAsker[];
   readonly answer: (secret: Secret | null) => void;
   readonly fail: (error: Error) => void;
 }
@@ -116,7 +125,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
     const { hosts, port } = place.database;
     const finder = new HostFinder(resolver, { hosts, port, policy: poolSettings.loadBalanceHosts });
     // Not the pools' gate: a login that is inside may wait for an answer from here.
-    const gate = new LoginGate(MAX_CONNECTIONS);
+    const gate = options.shared?.gate ?? new LoginGate(MAX_CONNECTIONS);
     this.#connector = new Connector({ ...options, gate, finder, health: this.#health, owner: this, demand: this });
   }
 
@@ -130,6 +139,11 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
 
   get isEmpty(): boolean {
     return this.#connections.size + this.#connector.coming === 0 && !this.#queue.some(isWanted);
+  }
+
+  /** Nobody waits for an answer. */
+  get isAtRest(): boolean {
+    return this.#asked.size === 0 && !this.#queue.some(isWanted);
   }
 
   get usualKind(): Secret['kind'] {
@@ -174,10 +188,14 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
         connection.close('no answer within server_connect_timeout');
       }
     }
+    for (const { question } of this.#pending.values()) question.askers = question.askers.filter(isHere);
     this.#dropUnwanted();
     // Clients have gone by then; servers are given up.
     const oldestMs = clientLoginTimeoutMs > 0 ? nowMs - clientLoginTimeoutMs : Number.NEGATIVE_INFINITY;
     this.#drop(({ askedAtMs }) => askedAtMs <= oldestMs, 'no connection within client_login_timeout');
+    // Another lane has found out that it is in vain.
+    const hopeless = this.#connector.coming === 0 ? this.#hopeless(nowMs) : null;
+    if (hopeless !== null) this.#failQueue(hopeless);
     this.#connector.shrink();
     this.#connector.grow();
   }
@@ -235,15 +253,17 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   }
 
   missing(coming: number): number {
-    return (this.#options.isPaused() ? 0 : this.#queue.filter(isWanted).length) - coming;
+    return (this.#options.shared === null ? this.#wanted : 0) - coming;
   }
 
-  isBelowMinimum(): boolean {
-    return false;
+  /** For a name that a client has made up nobody else has to go: like a minimum, it takes what is free. */
+  isBelowMinimum(coming: number): boolean {
+    const { shared, environment } = this.#options;
+    return shared !== null && this.#wanted > coming && shared.health.mayTry(environment.now(), coming);
   }
 
   room(): number {
-    return MAX_CONNECTIONS - this.#connections.size - this.#connector.unopened;
+    return (this.#options.shared === null ? MAX_CONNECTIONS : 1) - this.#connections.size - this.#connector.unopened;
   }
 
   open(place: ServerPlace): AuthConnection | null {
@@ -269,11 +289,12 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
 
   onAuthReady(connection: AuthConnection): void {
     this.#connector.succeeded(connection);
+    this.#options.shared?.health.succeeded();
     this.#serve(connection);
   }
 
   onAuthFailed(connection: AuthConnection, failure: ServerFailure): void {
-    this.#log(`cannot connect for auth_query: ${failureWords(failure)}`);
+    this.#log('auth_query cannot connect', `cannot connect for auth_query: ${failureWords(failure)}`);
     if (this.#connector.failed(connection, failure)) this.#onFailure(failure);
   }
 
@@ -316,12 +337,26 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   /** Why one more question has no chance; null if it has. */
   #refusal(nowMs: number): string | null {
     if (this.#stopped) return 'pooler is shutting down';
-    const isHopeless = this.#health.isFailing && !this.#health.isTemporary && !this.#health.mayTry(nowMs, 0);
-    if (isHopeless && this.#usable === 0) return this.#health.words;
+    const hopeless = this.#hopeless(nowMs);
+    if (hopeless !== null) return hopeless;
     if (this.#queue.length >= MAX_QUESTIONS) this.#dropUnwanted();
     if (this.#queue.length < MAX_QUESTIONS) return null;
-    this.#log('auth_query is not run: too many users are asked for');
+    this.#log('auth_query has too many', 'auth_query is not run: too many users are asked for');
     return 'too many users are asked for';
+  }
+
+  /** Why there will be no connection for now, in words; null if there is one, or may be soon. */
+  #hopeless(nowMs: number): string | null {
+    if (this.#usable > 0) return null;
+    const failing = [this.#health, this.#options.shared?.health].find(
+      (health) => health?.isFailing === true && !health.isTemporary && !health.mayTry(nowMs, 0),
+    );
+    return failing?.words ?? null;
+  }
+
+  /** Questions that want a connection. */
+  get #wanted(): number {
+    return this.#options.isPaused() ? 0 : this.#queue.filter(isWanted).length;
   }
 
   /** Connections that can be asked, now or when they have answered. */
@@ -366,7 +401,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   #conclude(question: Question, result: AuthAnswer): void {
     const { userName, sentAtMs } = question;
     const refuse = (reason: string): void => {
-      this.#log(`auth_query failed: ${reason}`);
+      this.#log('auth_query failed', `auth_query failed: ${reason}`);
       this.#fail(question, reason);
     };
     if ('lost' in result) return refuse(result.lost);
@@ -380,8 +415,9 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   }
 
   #onFailure(failure: ServerFailure): void {
-    const { environment, settings } = this.#options;
+    const { environment, settings, shared } = this.#options;
     this.#health.failed(failure, environment.now(), settings.serverLoginRetryMs);
+    if (isServersOwn(failure)) shared?.health.failed(failure, environment.now(), settings.serverLoginRetryMs);
     if (!this.#health.isTemporary && this.#usable === 0) this.#failQueue(failureWords(failure));
   }
 
@@ -412,14 +448,24 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
     if (this.#pending.get(question.userName)?.question === question) this.#pending.delete(question.userName);
   }
 
-  #log(message: string): void {
+  /** `cause`: of each only so many lines are written. */
+  #log(cause: string, message: string): void {
     const { databaseName, authUser } = this.place;
-    this.#options.log.warn({ database: databaseName, auth_user: authUser }, message);
+    this.#options.log.warn({ database: databaseName, auth_user: authUser, cause }, message);
   }
 }
 
 function isWanted({ askers }: Question): boolean {
-  return askers.some(({ isGone }) => !isGone);
+  return askers.some(isHere);
+}
+
+function isHere({ isGone }: SecretAsker): boolean {
+  return !isGone;
+}
+
+/** Not one database's: no other one will be reached now. */
+function isServersOwn(failure: ServerFailure): boolean {
+  return failure.kind !== 'refused' || failure.fields.sqlstate.startsWith('57P');
 }
 
 /** The secret in an answer with rows, or what is wrong with it. */

@@ -6,6 +6,7 @@ import { PassThroughKeys } from '../auth/pass-through-keys.ts';
 import { PasswordCommands } from '../auth/password-commands.ts';
 import { parseSecret, type Secret } from '../auth/secret.ts';
 import type { SecretSource } from '../auth/secret-source.ts';
+import { FloodLog } from '../base/flood-log.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import type { ServerSecret } from '../server/server-secret.ts';
 import { AuthQueries, type AuthQueriesOptions } from './auth-queries.ts';
@@ -43,12 +44,14 @@ export class SecretDirectory {
 
   constructor({ users, ...options }: SecretDirectoryOptions) {
     this.#users = users;
-    this.#log = options.log;
+    // Whoever names users and databases need not have proven anything.
+    this.#log = new FloodLog(options.environment, options.log);
     this.#commands = new PasswordCommands(options.environment, options.log);
     this.#config = options.config;
     this.#configured = configuredIn(options.config);
     this.queries = new AuthQueries({
       ...options,
+      log: this.#log,
       secretOf: (authUser) => this.#configuredFor(authUser),
       onSecret: (laneKey, userName, secret) =>
         this.#passThrough.onSecrets(laneKey, userName, secret === null ? [] : [secret]),
@@ -171,7 +174,10 @@ export class SecretDirectory {
     try {
       return this.queries.laneOf(databaseName);
     } catch (error) {
-      this.#log.warn({ database: databaseName, error: String(error) }, 'auth_query is not run');
+      this.#log.warn(
+        { database: databaseName, cause: 'auth_query is not run', error: String(error) },
+        'auth_query is not run',
+      );
       return null;
     }
   }
