@@ -1,7 +1,7 @@
 /**
  * Asks one PostgreSQL for secrets: auth_query in one database, as one auth_user. It has a few connections of its own, which
- * count in every budget and are given up first; who asks for the same user shares one question. It does not know whether
- * the name is a client's or a server's, nor what an answer is used for.
+ * count in every budget, and while they are idle are given up as servers are. It does not know whether the name is a
+ * client's or a server's, nor what an answer is used for.
  */
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import { parseSecret, type Secret } from '../auth/secret.ts';
@@ -18,6 +18,7 @@ import { type AuthAnswer, AuthConnection, type AuthConnectionOwner } from '../se
 import type { Budget, BudgetScope, Lease } from '../server/lease.ts';
 import type { ServerFailure } from '../server/server-holder.ts';
 import type { ServerCredentials } from '../server/server-login.ts';
+import { type AuthQuestion, AuthQuestions } from './auth-questions.ts';
 import { Connector, type ConnectorDemand, type ConnectorOwner } from './connector.ts';
 import { HostFinder } from './host-finder.ts';
 import { LoginGate } from './login-gate.ts';
@@ -59,22 +60,6 @@ export interface AuthLaneOptions {
   readonly onSecret: (userName: string, secret: Secret | null) => void;
 }
 
-interface Question {
-  readonly userName: string;
-  /** When it was sent: the answer is no younger than that. */
-  sentAtMs: number;
-  /** When somebody asked it last. */
-  askedAtMs: number;
-  askers: SecretAsker[];
-  readonly answer: (secret: Secret | null) => void;
-  readonly fail: (error: Error) => void;
-}
-
-interface Pending {
-  readonly question: Question;
-  readonly answered: Promise<Secret | null>;
-}
-
 /** An answer takes one round trip: a few connections serve thousands of logins a second. */
 const MAX_CONNECTIONS = 2;
 /**
@@ -84,11 +69,6 @@ const MAX_CONNECTIONS = 2;
 const LIFETIME_MS = 60_000;
 /** A refused client may have a newer secret than the one that is known, but is not to make us ask all the time. */
 const ASK_AGAIN_MS = 1000;
-/** Names are made up by anybody: so many wait for their answer, and who comes then is refused. */
-const MAX_QUESTIONS = 2000;
-
-const NOBODY_WAITS = 'nobody waits for it any more';
-
 /** A login at PostgreSQL: the pool that it is for will want it sooner or later. */
 const A_SERVER: SecretAsker = { isGone: false };
 
@@ -102,13 +82,10 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   readonly #cache = new SecretCache();
   readonly #connections = new Set<AuthConnection>();
   /** What each connection is being asked. */
-  readonly #asked = new Map<AuthConnection, Question>();
+  readonly #asked = new Map<AuthConnection, AuthQuestion>();
   /** Connections that end when they have answered. */
   readonly #outdated = new Set<AuthConnection>();
-  /** For a connection. */
-  #queue: Question[] = [];
-  /** By user: whoever comes meanwhile shares the answer. */
-  readonly #pending = new Map<string, Pending>();
+  readonly #questions = new AuthQuestions();
   #stopped = false;
   #retired = false;
 
@@ -138,12 +115,12 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   }
 
   get isEmpty(): boolean {
-    return this.#connections.size + this.#connector.coming === 0 && !this.#queue.some(isWanted);
+    return this.#connections.size + this.#connector.coming + this.#questions.wanted === 0;
   }
 
   /** Nobody waits for an answer. */
   get isAtRest(): boolean {
-    return this.#asked.size === 0 && !this.#queue.some(isWanted);
+    return this.#asked.size + this.#questions.wanted === 0;
   }
 
   get usualKind(): Secret['kind'] {
@@ -158,13 +135,14 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   lookup(userName: string, asker: SecretAsker): Secret | null | Promise<Secret | null> {
     const { environment, settings } = this.#options;
     this.lastUsedMs = environment.now();
-    const known = this.#cache.get(userName, this.lastUsedMs - settings.authQueryCacheTtlMs);
-    return known === undefined ? this.#ask(userName, asker) : known;
+    const sinceMs = this.lastUsedMs - settings.authQueryCacheTtlMs;
+    const known = this.#cache.get(userName, sinceMs);
+    return known === undefined ? this.#ask(userName, asker, sinceMs) : known;
   }
 
   /** The same for a login at PostgreSQL, which judges it anew: what was known last is good enough. */
   lookupForServer(userName: string): Secret | null | Promise<Secret | null> {
-    return this.#cache.get(userName) ?? this.#ask(userName, A_SERVER);
+    return this.#cache.get(userName) ?? this.#ask(userName, A_SERVER, Number.NEGATIVE_INFINITY);
   }
 
   /** Whether it is this user's or nobody's, the client's password did not fit: it may have just been changed. */
@@ -188,11 +166,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
         connection.close('no answer within server_connect_timeout');
       }
     }
-    for (const { question } of this.#pending.values()) question.askers = question.askers.filter(isHere);
-    this.#dropUnwanted();
-    // Clients have gone by then; servers are given up.
-    const oldestMs = clientLoginTimeoutMs > 0 ? nowMs - clientLoginTimeoutMs : Number.NEGATIVE_INFINITY;
-    this.#drop(({ askedAtMs }) => askedAtMs <= oldestMs, 'no connection within client_login_timeout');
+    this.#questions.sweep(clientLoginTimeoutMs > 0 ? nowMs - clientLoginTimeoutMs : Number.NEGATIVE_INFINITY);
     // Another lane has found out that it is in vain.
     const hopeless = this.#connector.coming === 0 ? this.#hopeless(nowMs) : null;
     if (hopeless !== null) this.#failQueue(hopeless);
@@ -267,7 +241,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   }
 
   open(place: ServerPlace): AuthConnection | null {
-    if (!this.#queue.some(isWanted) || this.#options.isPaused()) return null;
+    if (this.#wanted === 0) return null;
     const { environment, keys, credentials, settings } = this.#options;
     const connection = new AuthConnection({
       ...place,
@@ -301,7 +275,12 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   onAuthAnswer(connection: AuthConnection, answer: AuthAnswer): void {
     const question = this.#asked.get(connection);
     this.#asked.delete(connection);
-    if (question !== undefined) this.#conclude(question, answer);
+    if (question !== undefined && 'lost' in answer && answer.byServer && this.#questions.putBack(question)) {
+      // Nobody heard it, or it can be asked twice. What was idle meanwhile is hardly better.
+      this.replace();
+    } else if (question !== undefined) {
+      this.#conclude(question, answer);
+    }
     if (connection.state === 'idle') this.#serve(connection);
   }
 
@@ -312,22 +291,14 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
     this.#connector.grow();
   }
 
-  #ask(userName: string, asker: SecretAsker): Promise<Secret | null> {
+  /** A question that has been sent is shared if that was later than `sinceMs`. */
+  #ask(userName: string, asker: SecretAsker, sinceMs: number): Promise<Secret | null> {
     const nowMs = this.#options.environment.now();
-    const pending = this.#pending.get(userName);
-    if (pending !== undefined) {
-      pending.question.askedAtMs = nowMs;
-      pending.question.askers.push(asker);
-      return pending.answered;
-    }
+    const shared = this.#questions.share(userName, asker, nowMs, sinceMs);
+    if (shared !== null) return shared;
     const refusal = this.#refusal(nowMs);
     if (refusal !== null) return Promise.reject(new Error(refusal));
-    const answered = new Promise<Secret | null>((answer, fail) => {
-      const question = { userName, sentAtMs: 0, askedAtMs: nowMs, askers: [asker], answer, fail };
-      this.#queue.push(question);
-    });
-    const question = this.#queue.at(-1)!;
-    this.#pending.set(userName, { question, answered });
+    const answered = this.#questions.add(userName, asker, nowMs);
     const idle = [...this.#connections].find(({ state }) => state === 'idle');
     if (idle === undefined) this.#connector.grow();
     else this.#serve(idle);
@@ -339,8 +310,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
     if (this.#stopped) return 'pooler is shutting down';
     const hopeless = this.#hopeless(nowMs);
     if (hopeless !== null) return hopeless;
-    if (this.#queue.length >= MAX_QUESTIONS) this.#dropUnwanted();
-    if (this.#queue.length < MAX_QUESTIONS) return null;
+    if (!this.#questions.isFull) return null;
     this.#log('auth_query has too many', 'auth_query is not run: too many users are asked for');
     return 'too many users are asked for';
   }
@@ -356,7 +326,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
 
   /** Questions that want a connection. */
   get #wanted(): number {
-    return this.#options.isPaused() ? 0 : this.#queue.filter(isWanted).length;
+    return this.#options.isPaused() ? 0 : this.#questions.wanted;
   }
 
   /** Connections that can be asked, now or when they have answered. */
@@ -366,7 +336,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
 
   /** What a reload has ended answers whoever has asked before that. */
   #isOver(connection: AuthConnection): boolean {
-    const isOutdated = this.#retired ? this.#queue.length === 0 : this.#outdated.has(connection);
+    const isOutdated = this.#retired ? this.#questions.isEmpty : this.#outdated.has(connection);
     const isOld = this.#options.environment.now() - connection.sinceMs >= LIFETIME_MS;
     return isOutdated || isOld || this.#options.isPaused();
   }
@@ -377,41 +347,34 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
       this.#connector.grow();
       return;
     }
-    const question = this.#next();
+    const question = this.#questions.next(this.#options.environment.now());
     if (question === null) {
       this.#options.budget.idleAppeared();
       return;
     }
-    question.sentAtMs = this.#options.environment.now();
     this.#asked.set(connection, question);
     connection.ask(this.place.sql, question.userName);
     this.#connector.shrink();
   }
 
-  /** The first that somebody still waits for. */
-  #next(): Question | null {
-    for (let first = this.#queue.shift(); first !== undefined; first = this.#queue.shift()) {
-      if (isWanted(first)) return first;
-      this.#fail(first, NOBODY_WAITS);
-    }
-    return null;
-  }
-
   /** What the answer means. Whatever is strange is an error, and never somebody's secret. */
-  #conclude(question: Question, result: AuthAnswer): void {
-    const { userName, sentAtMs } = question;
+  #conclude(question: AuthQuestion, result: AuthAnswer): void {
+    const { userName } = question;
+    const sentAtMs = question.sentAtMs!;
     const refuse = (reason: string): void => {
       this.#log('auth_query failed', `auth_query failed: ${reason}`);
-      this.#fail(question, reason);
+      this.#questions.fail(question, reason);
     };
     if ('lost' in result) return refuse(result.lost);
     if ('error' in result) return refuse(withHint(result.error.sqlstate, result.error.message));
     const secret = result.rows === 0 ? null : readAnswer(result, userName);
     if (typeof secret === 'string') return refuse(secret);
-    this.#cache.put(userName, secret, sentAtMs);
-    this.#options.onSecret(userName, secret);
-    this.#forget(question);
-    question.answer(secret);
+    // An older question may be answered after a newer one.
+    if (sentAtMs >= (this.#cache.knownSinceMs(userName) ?? sentAtMs)) {
+      this.#cache.put(userName, secret, sentAtMs);
+      this.#options.onSecret(userName, secret);
+    }
+    this.#questions.answer(question, secret);
   }
 
   #onFailure(failure: ServerFailure): void {
@@ -422,30 +385,8 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   }
 
   #failQueue(reason: string): void {
-    this.#drop(() => true, reason);
+    this.#questions.failWaiting(reason);
     this.#connector.shrink();
-  }
-
-  #dropUnwanted(): void {
-    this.#drop((question) => !isWanted(question), NOBODY_WAITS);
-  }
-
-  /** Of those that have not been asked. */
-  #drop(isDropped: (question: Question) => boolean, reason: string): void {
-    const dropped = this.#queue.filter(isDropped);
-    if (dropped.length === 0) return;
-    this.#queue = this.#queue.filter((question) => !isDropped(question));
-    for (const question of dropped) this.#fail(question, reason);
-  }
-
-  #fail(question: Question, reason: string): void {
-    this.#forget(question);
-    question.fail(new Error(reason));
-  }
-
-  /** Whoever comes now asks anew. */
-  #forget(question: Question): void {
-    if (this.#pending.get(question.userName)?.question === question) this.#pending.delete(question.userName);
   }
 
   /** `cause`: of each only so many lines are written. */
@@ -453,14 +394,6 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
     const { databaseName, authUser } = this.place;
     this.#options.log.warn({ database: databaseName, auth_user: authUser, cause }, message);
   }
-}
-
-function isWanted({ askers }: Question): boolean {
-  return askers.some(isHere);
-}
-
-function isHere({ isGone }: SecretAsker): boolean {
-  return !isGone;
 }
 
 /** Not one database's: no other one will be reached now. */

@@ -76,3 +76,58 @@ test('are so many and no more; who comes then hears what a stranger hears', asyn
   for (const client of bench.clients) client.stream.destroy();
   bench.run();
 });
+
+const FATAL = s.error({ severity: 'FATAL', code: '57P01', message: 'terminating' });
+
+test.each([
+  ['that was dead', 'reset', undefined],
+  ['that says that it ends', 'exit', FATAL],
+] as const)('lost with a connection %s are asked once more', async (_what, how, words) => {
+  const { bench, peer } = scene({ auth_query_cache_ttl: 0 });
+  await logIn(bench, 'alice');
+  peer.reply = () => 'silence';
+  const alice = bench.connect();
+  alice.send(m.startup({ user: 'alice', database: 'app' }));
+  await bench.settle();
+  peer.reply = known;
+  peer.sessions[0]!.die(how, words);
+  await bench.settle();
+  expect(peer.names).toEqual(['alice', 'alice', 'alice']);
+  expect(alice.takeSummary()).toBe('R');
+  alice.send(m.password('alice-secret'));
+  await bench.settle();
+  expect(types(alice.take())).toMatch(IN);
+});
+
+test('lost twice are given up', async () => {
+  const { bench, peer } = scene({ auth_query_cache_ttl: 0 }, {}, () => FATAL);
+  expect(refusal((await logIn(bench, 'alice')).answer)).toBe(REFUSED);
+  expect(peer.names).toEqual(['alice', 'alice']);
+});
+
+test('that were asked longer ago than auth_query_cache_ttl are not shared, and a late answer replaces no newer one', async () => {
+  const { bench, peer } = scene({ auth_query_cache_ttl: 5 }, {}, () => 'silence');
+  bench.expectClients('eof');
+  const ask = async (): Promise<ReturnType<typeof bench.connect>> => {
+    const client = bench.connect();
+    client.send(m.startup({ user: 'alice', database: 'app' }));
+    await bench.settle();
+    return client;
+  };
+  const first = await ask();
+  bench.advance(4000);
+  await ask();
+  expect(peer.names).toHaveLength(1);
+  bench.advance(1000);
+  peer.reply = () => [['alice', 'new']];
+  const third = await ask();
+  expect(third.takeSummary()).toBe('R');
+  expect(peer.names).toHaveLength(2);
+  peer.sessions[0]!.send(s.parseComplete(), s.bindComplete(), s.row('alice', 'old'), s.complete('SELECT 1'), s.ready());
+  await bench.settle();
+  expect(first.takeSummary()).toBe('R');
+  expect(types((await logIn(bench, 'alice', 'new')).answer)).toMatch(IN);
+  expect(peer.names).toHaveLength(2);
+  for (const client of bench.clients) client.stream.destroy();
+  bench.run();
+});
