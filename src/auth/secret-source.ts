@@ -1,7 +1,8 @@
 /** Where secrets come from, as the authenticator sees it. It knows neither files nor queries. */
 import type { Secret } from './secret.ts';
 
-export type FoundSecrets = Secret | readonly Secret[] | null;
+/** `unavailable`: it could not be found out, which has been logged. Nothing that the client says is right then. */
+export type FoundSecrets = Secret | readonly Secret[] | 'unavailable' | null;
 
 /** Whoever wants to know. What nobody wants to know any more is not asked. */
 export interface SecretAsker {
@@ -12,7 +13,7 @@ export interface SecretSource {
   /**
    * What is stored for this user: a secret, several of which each is enough (while a password is changed), or null or
    * none: there is no such user, or none who may log in. A source that has to ask somebody (auth_query) answers with a
-   * promise, and rejects only if it could not find out.
+   * promise.
    */
   lookup(userName: string, asker: SecretAsker): FoundSecrets | Promise<FoundSecrets>;
   /**

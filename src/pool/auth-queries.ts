@@ -55,15 +55,15 @@ export class AuthQueries {
 
   /**
    * The lane for a client (or, with its user, a server) of `databaseName`, and its key; null if nobody is to be asked.
-   * Throws if there are too many.
+   * `full` if too many are asked already.
    */
-  laneOf(databaseName: string): { readonly key: string; readonly lane: AuthLane } | null {
+  laneOf(databaseName: string): { readonly key: string; readonly lane: AuthLane } | 'full' | null {
     const place = this.#placeOf(databaseName);
     if (place === null || this.#isStopped) return null;
     const key = [place.databaseName, place.authUser, place.sql].join('\0');
     const known = this.#lanes.get(key);
     if (known !== undefined) return { key, lane: known };
-    if (!this.#config.databases.has(place.databaseName)) this.#makeRoom();
+    if (!this.#config.databases.has(place.databaseName) && !this.#makeRoom()) return 'full';
     const lane = this.#create(key, place);
     this.#lanes.set(key, lane);
     return { key, lane };
@@ -165,17 +165,22 @@ export class AuthQueries {
     });
   }
 
-  #makeRoom(): void {
+  /** Whether there is room for one more. */
+  #makeRoom(): boolean {
     const fallback = [...this.#lanes].filter(([, { place }]) => !this.#config.databases.has(place.databaseName));
-    if (fallback.length < MAX_FALLBACK_LANES) return;
+    if (fallback.length < MAX_FALLBACK_LANES) return true;
     const resting = fallback.filter(([, { isAtRest }]) => isAtRest);
     const [first] = resting.toSorted(([, a], [, b]) => a.lastUsedMs - b.lastUsedMs);
-    if (first === undefined) throw new Error('too many databases of the fallback "*" are asked: set auth_dbname');
+    if (first === undefined) return false;
     const [key, lane] = first;
-    if (lane.connectionCount > 0) return this.#retire(key, lane);
-    // What it holds of the budget while it waits for its turn is not for the dead.
-    this.#lanes.delete(key);
-    lane.stop();
+    if (lane.connectionCount > 0) {
+      this.#retire(key, lane);
+    } else {
+      // What it holds of the budget while it waits for its turn is not for the dead.
+      this.#lanes.delete(key);
+      lane.stop();
+    }
+    return true;
   }
 
   #retire(key: string, lane: AuthLane): void {
