@@ -25,7 +25,7 @@ import {
 } from './scram-messages.ts';
 import { ScramServer, type ScramServerFailure } from './scram-server.ts';
 import { isUsable, type Md5Secret, md5Hash, md5Response, type ScramSecret, type Secret } from './secret.ts';
-import type { FoundSecrets, SecretSource } from './secret-source.ts';
+import type { FoundSecrets, SecretAsker, SecretSource } from './secret-source.ts';
 
 export type AuthType = 'any' | 'trust' | 'plain' | 'md5' | 'scram-sha-256';
 
@@ -42,6 +42,8 @@ export type AuthenticationRequest =
 type RefusalReason =
   | ScramServerFailure
   | 'no such user'
+  /** It says nothing of the client: nobody could have logged in. */
+  | 'secret unavailable'
   | 'no usable secret for this auth_type'
   | 'empty password'
   | 'malformed password message'
@@ -62,7 +64,7 @@ export type AuthenticationStep =
     }
   /** Send the one error for all (28P01) and close. */
   | { readonly outcome: 'refused'; readonly reason: RefusalReason }
-  /** It could not be found out: the source or the platform failed. */
+  /** It could not be found out: the platform failed. */
   | { readonly outcome: 'failed'; readonly error: unknown };
 
 export interface AuthenticatorOptions {
@@ -104,11 +106,13 @@ interface Move {
   readonly step: AuthenticationStep;
 }
 
-export class Authenticator implements KeyAsker {
+export class Authenticator implements KeyAsker, SecretAsker {
   readonly #options: AuthenticatorOptions;
   #state: State = 'new';
   /** As the source has them. Only `trust` accepts by them. */
   #secrets: readonly Secret[] = [];
+  /** The source could not say what the client must prove. Its exchange is a mock as well. */
+  #isUnavailable = false;
   /** Those that prove something. Without any the exchange is a mock, which nobody can win. */
   #proofs: readonly Secret[] = [];
   #md5Salt: Buffer | null = null;
@@ -126,7 +130,7 @@ export class Authenticator implements KeyAsker {
     if (this.#state !== 'new' && this.#state !== 'over') throw new Error('authentication has begun');
     this.#run(() => {
       if (authType === 'any') return accept([], null, null);
-      const secret = source.lookup(userName);
+      const secret = source.lookup(userName, this);
       if (secret instanceof Promise) return secret.then((found) => this.#begin(authType, found));
       return this.#begin(authType, secret);
     });
@@ -155,12 +159,12 @@ export class Authenticator implements KeyAsker {
     });
   }
 
-  /** The client is gone: no further step. */
+  /** The client is gone: no further step, and nothing is asked or computed for it that has not begun. */
   abandon(): void {
     this.#state = 'over';
   }
 
-  // KeyAsker
+  // KeyAsker, SecretAsker
 
   get isGone(): boolean {
     return this.#state === 'over';
@@ -207,10 +211,11 @@ export class Authenticator implements KeyAsker {
 
   #begin(authType: Exclude<AuthType, 'any'>, found: FoundSecrets): Move {
     const { userName, source, environment } = this.#options;
-    this.#secrets = listOf(found);
+    this.#isUnavailable = found === 'unavailable';
+    this.#secrets = found === 'unavailable' ? [] : listOf(found);
     this.#proofs = this.#secrets.filter((secret) => isUsable(secret, userName));
     const [first] = this.#secrets;
-    if (authType === 'trust') return first === undefined ? refuse('no such user') : accept([], first, null);
+    if (authType === 'trust') return first === undefined ? this.#refuseProof() : accept([], first, null);
     if (authType === 'plain') return ask('password', { type: 'cleartext' });
     // A verifier cannot check MD5; as PgBouncer does, ask for what it can check.
     const hasVerifier = this.#proofs.some(({ kind }) => kind === 'scram');
@@ -337,6 +342,7 @@ export class Authenticator implements KeyAsker {
 
   /** The log is told why a proof could not succeed. */
   #refuseProof(): Move {
+    if (this.#isUnavailable) return refuse('secret unavailable');
     if (this.#secrets.length === 0) return refuse('no such user');
     const { authType } = this.#options;
     const isOfUse = (secret: Secret): boolean => {
@@ -347,7 +353,7 @@ export class Authenticator implements KeyAsker {
   }
 }
 
-function listOf(found: FoundSecrets): readonly Secret[] {
+function listOf(found: Exclude<FoundSecrets, 'unavailable'>): readonly Secret[] {
   if (found === null) return [];
   return 'kind' in found ? [found] : found;
 }

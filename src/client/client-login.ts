@@ -344,8 +344,12 @@ export class ClientLogin implements WireReader, ProvenLogin {
           secrets.onProven(database, user, step.secret, step.clientKey),
         );
       case 'refused':
-        secrets.onRefused(database, user);
         this.#log('info', { cause: step.reason }, 'login refused');
+        // Nobody could have proven anything: that is held neither against the client nor against what was known before.
+        if (step.reason === 'secret unavailable') {
+          return this.refuse(errors.authenticationFailed(), 'authentication_failed');
+        }
+        secrets.onRefused(database, user);
         return this.#refuseLater();
       case 'failed':
         this.#log('error', { error: String(step.error) }, 'authentication could not be carried out');

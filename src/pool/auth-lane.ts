@@ -1,11 +1,12 @@
 /**
  * Asks one PostgreSQL for secrets: auth_query in one database, as one auth_user. It has a few connections of its own, which
- * count in every budget and are given up first; who asks for the same user shares one question. It does not know whether
- * the name is a client's or a server's, nor what an answer is used for.
+ * count in every budget, and while they are idle are given up as servers are. It does not know whether the name is a
+ * client's or a server's, nor what an answer is used for.
  */
 import type { DerivedKeys } from '../auth/derived-keys.ts';
 import { parseSecret, type Secret } from '../auth/secret.ts';
 import { SecretCache } from '../auth/secret-cache.ts';
+import type { SecretAsker } from '../auth/secret-source.ts';
 import type { Environment, SocketAddress } from '../base/environment.ts';
 import type { Logger } from '../base/logger.ts';
 import type { DatabaseConfig } from '../config/config.ts';
@@ -17,6 +18,7 @@ import { type AuthAnswer, AuthConnection, type AuthConnectionOwner } from '../se
 import type { Budget, BudgetScope, Lease } from '../server/lease.ts';
 import type { ServerFailure } from '../server/server-holder.ts';
 import type { ServerCredentials } from '../server/server-login.ts';
+import { type AuthQuestion, AuthQuestions } from './auth-questions.ts';
 import { Connector, type ConnectorDemand, type ConnectorOwner } from './connector.ts';
 import { HostFinder } from './host-finder.ts';
 import { LoginGate } from './login-gate.ts';
@@ -31,6 +33,13 @@ export interface AuthPlace {
   readonly sql: string;
 }
 
+/** What the lanes of databases that only the fallback has share: clients make up their names, but not the server. */
+export interface SharedServer {
+  readonly gate: LoginGate;
+  /** Only what is not a single database's fault. */
+  readonly health: ServerHealth;
+}
+
 export interface AuthLaneOptions {
   readonly environment: Environment;
   readonly log: Logger;
@@ -40,6 +49,8 @@ export interface AuthLaneOptions {
   readonly security: ServerSecurity;
   readonly settings: Settings;
   readonly place: AuthPlace;
+  /** Null: the database has an entry of its own. */
+  readonly shared: SharedServer | null;
   /** Of a pool with auth_user in this database. */
   readonly poolSettings: PoolSettings;
   readonly credentials: () => ServerCredentials;
@@ -47,15 +58,6 @@ export interface AuthLaneOptions {
   readonly isPaused: () => boolean;
   /** `secret` is what PostgreSQL has stored for the user now; null for none. */
   readonly onSecret: (userName: string, secret: Secret | null) => void;
-}
-
-interface Question {
-  readonly userName: string;
-  /** When it was sent: the answer is no younger than that. */
-  sentAtMs: number;
-  readonly sinceMs: number;
-  readonly answer: (secret: Secret | null) => void;
-  readonly fail: (error: Error) => void;
 }
 
 /** An answer takes one round trip: a few connections serve thousands of logins a second. */
@@ -67,6 +69,8 @@ const MAX_CONNECTIONS = 2;
 const LIFETIME_MS = 60_000;
 /** A refused client may have a newer secret than the one that is known, but is not to make us ask all the time. */
 const ASK_AGAIN_MS = 1000;
+/** A login at PostgreSQL: the pool that it is for will want it sooner or later. */
+const A_SERVER: SecretAsker = { isGone: false };
 
 export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand, AuthConnectionOwner {
   readonly scopes: readonly BudgetScope[];
@@ -78,13 +82,10 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   readonly #cache = new SecretCache();
   readonly #connections = new Set<AuthConnection>();
   /** What each connection is being asked. */
-  readonly #asked = new Map<AuthConnection, Question>();
+  readonly #asked = new Map<AuthConnection, AuthQuestion>();
   /** Connections that end when they have answered. */
   readonly #outdated = new Set<AuthConnection>();
-  /** For a connection. */
-  readonly #queue: Question[] = [];
-  /** By user: whoever comes meanwhile shares the answer. */
-  readonly #pending = new Map<string, Promise<Secret | null>>();
+  readonly #questions = new AuthQuestions();
   #stopped = false;
   #retired = false;
 
@@ -101,7 +102,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
     const { hosts, port } = place.database;
     const finder = new HostFinder(resolver, { hosts, port, policy: poolSettings.loadBalanceHosts });
     // Not the pools' gate: a login that is inside may wait for an answer from here.
-    const gate = new LoginGate(MAX_CONNECTIONS);
+    const gate = options.shared?.gate ?? new LoginGate(MAX_CONNECTIONS);
     this.#connector = new Connector({ ...options, gate, finder, health: this.#health, owner: this, demand: this });
   }
 
@@ -114,7 +115,12 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   }
 
   get isEmpty(): boolean {
-    return this.#connections.size + this.#queue.length + this.#connector.coming === 0;
+    return this.#connections.size + this.#connector.coming + this.#questions.wanted === 0;
+  }
+
+  /** Nobody waits for an answer. */
+  get isAtRest(): boolean {
+    return this.#asked.size + this.#questions.wanted === 0;
   }
 
   get usualKind(): Secret['kind'] {
@@ -123,18 +129,20 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
 
   /**
    * The secret that PostgreSQL has for this user, or had less than auth_query_cache_ttl ago; null if there is no such user.
-   * One who has no password has the empty one. Rejects if it cannot be found out, with words for the log.
+   * One who has no password has the empty one. Rejects if it cannot be found out, with words for the log, or if all who
+   * have asked are gone before it is their turn.
    */
-  lookup(userName: string): Secret | null | Promise<Secret | null> {
+  lookup(userName: string, asker: SecretAsker): Secret | null | Promise<Secret | null> {
     const { environment, settings } = this.#options;
     this.lastUsedMs = environment.now();
-    const known = this.#cache.get(userName, this.lastUsedMs - settings.authQueryCacheTtlMs);
-    return known === undefined ? this.#ask(userName) : known;
+    const sinceMs = this.lastUsedMs - settings.authQueryCacheTtlMs;
+    const known = this.#cache.get(userName, sinceMs);
+    return known === undefined ? this.#ask(userName, asker, sinceMs) : known;
   }
 
   /** The same for a login at PostgreSQL, which judges it anew: what was known last is good enough. */
   lookupForServer(userName: string): Secret | null | Promise<Secret | null> {
-    return this.#cache.get(userName) ?? this.#ask(userName);
+    return this.#cache.get(userName) ?? this.#ask(userName, A_SERVER, Number.NEGATIVE_INFINITY);
   }
 
   /** Whether it is this user's or nobody's, the client's password did not fit: it may have just been changed. */
@@ -158,12 +166,10 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
         connection.close('no answer within server_connect_timeout');
       }
     }
-    // Who asked for them has gone by then.
-    const oldestMs = clientLoginTimeoutMs > 0 ? nowMs - clientLoginTimeoutMs : Number.NEGATIVE_INFINITY;
-    for (let first = this.#queue[0]; first !== undefined && first.sinceMs <= oldestMs; first = this.#queue[0]) {
-      this.#queue.shift();
-      first.fail(new Error('no connection within client_login_timeout'));
-    }
+    this.#questions.sweep(clientLoginTimeoutMs > 0 ? nowMs - clientLoginTimeoutMs : Number.NEGATIVE_INFINITY);
+    // Another lane has found out that it is in vain.
+    const hopeless = this.#connector.coming === 0 ? this.#hopeless(nowMs) : null;
+    if (hopeless !== null) this.#failQueue(hopeless);
     this.#connector.shrink();
     this.#connector.grow();
   }
@@ -221,19 +227,21 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
   }
 
   missing(coming: number): number {
-    return (this.#options.isPaused() ? 0 : this.#queue.length) - coming;
+    return (this.#options.shared === null ? this.#wanted : 0) - coming;
   }
 
-  isBelowMinimum(): boolean {
-    return false;
+  /** For a name that a client has made up nobody else has to go: like a minimum, it takes what is free. */
+  isBelowMinimum(coming: number): boolean {
+    const { shared, environment } = this.#options;
+    return shared !== null && this.#wanted > coming && shared.health.mayTry(environment.now(), coming);
   }
 
   room(): number {
-    return MAX_CONNECTIONS - this.#connections.size - this.#connector.unopened;
+    return (this.#options.shared === null ? MAX_CONNECTIONS : 1) - this.#connections.size - this.#connector.unopened;
   }
 
   open(place: ServerPlace): AuthConnection | null {
-    if (this.#queue.length === 0 || this.#options.isPaused()) return null;
+    if (this.#wanted === 0) return null;
     const { environment, keys, credentials, settings } = this.#options;
     const connection = new AuthConnection({
       ...place,
@@ -255,18 +263,24 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
 
   onAuthReady(connection: AuthConnection): void {
     this.#connector.succeeded(connection);
+    this.#options.shared?.health.succeeded();
     this.#serve(connection);
   }
 
   onAuthFailed(connection: AuthConnection, failure: ServerFailure): void {
-    this.#log(`cannot connect for auth_query: ${failureWords(failure)}`);
+    this.#log('auth_query cannot connect', `cannot connect for auth_query: ${failureWords(failure)}`);
     if (this.#connector.failed(connection, failure)) this.#onFailure(failure);
   }
 
   onAuthAnswer(connection: AuthConnection, answer: AuthAnswer): void {
     const question = this.#asked.get(connection);
     this.#asked.delete(connection);
-    if (question !== undefined) this.#conclude(question, answer);
+    if (question !== undefined && 'lost' in answer && answer.byServer && this.#questions.putBack(question)) {
+      // Nobody heard it, or it can be asked twice. What was idle meanwhile is hardly better.
+      this.replace();
+    } else if (question !== undefined) {
+      this.#conclude(question, answer);
+    }
     if (connection.state === 'idle') this.#serve(connection);
   }
 
@@ -277,22 +291,42 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
     this.#connector.grow();
   }
 
-  #ask(userName: string): Promise<Secret | null> {
-    const pending = this.#pending.get(userName);
-    if (pending !== undefined) return pending;
-    const asked = new Promise<Secret | null>((answer, fail) => {
-      const { environment } = this.#options;
-      const nowMs = environment.now();
-      if (this.#stopped) return fail(new Error('pooler is shutting down'));
-      const isHopeless = this.#health.isFailing && !this.#health.isTemporary && !this.#health.mayTry(nowMs, 0);
-      if (isHopeless && this.#usable === 0) return fail(new Error(this.#health.words));
-      this.#queue.push({ userName, sentAtMs: 0, sinceMs: nowMs, answer, fail });
-      const idle = [...this.#connections].find(({ state }) => state === 'idle');
-      if (idle === undefined) this.#connector.grow();
-      else this.#serve(idle);
-    }).finally(() => this.#pending.delete(userName));
-    this.#pending.set(userName, asked);
-    return asked;
+  /** A question that has been sent is shared if that was later than `sinceMs`. */
+  #ask(userName: string, asker: SecretAsker, sinceMs: number): Promise<Secret | null> {
+    const nowMs = this.#options.environment.now();
+    const shared = this.#questions.share(userName, asker, nowMs, sinceMs);
+    if (shared !== null) return shared;
+    const refusal = this.#refusal(nowMs);
+    if (refusal !== null) return Promise.reject(new Error(refusal));
+    const answered = this.#questions.add(userName, asker, nowMs);
+    const idle = [...this.#connections].find(({ state }) => state === 'idle');
+    if (idle === undefined) this.#connector.grow();
+    else this.#serve(idle);
+    return answered;
+  }
+
+  /** Why one more question has no chance; null if it has. */
+  #refusal(nowMs: number): string | null {
+    if (this.#stopped) return 'pooler is shutting down';
+    const hopeless = this.#hopeless(nowMs);
+    if (hopeless !== null) return hopeless;
+    if (!this.#questions.isFull) return null;
+    this.#log('auth_query has too many', 'auth_query is not run: too many users are asked for');
+    return 'too many users are asked for';
+  }
+
+  /** Why there will be no connection for now, in words; null if there is one, or may be soon. */
+  #hopeless(nowMs: number): string | null {
+    if (this.#usable > 0) return null;
+    const failing = [this.#health, this.#options.shared?.health].find(
+      (health) => health?.isFailing === true && !health.isTemporary && !health.mayTry(nowMs, 0),
+    );
+    return failing?.words ?? null;
+  }
+
+  /** Questions that want a connection. */
+  get #wanted(): number {
+    return this.#options.isPaused() ? 0 : this.#questions.wanted;
   }
 
   /** Connections that can be asked, now or when they have answered. */
@@ -302,7 +336,7 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
 
   /** What a reload has ended answers whoever has asked before that. */
   #isOver(connection: AuthConnection): boolean {
-    const isOutdated = this.#retired ? this.#queue.length === 0 : this.#outdated.has(connection);
+    const isOutdated = this.#retired ? this.#questions.isEmpty : this.#outdated.has(connection);
     const isOld = this.#options.environment.now() - connection.sinceMs >= LIFETIME_MS;
     return isOutdated || isOld || this.#options.isPaused();
   }
@@ -313,47 +347,58 @@ export class AuthLane implements ConnectorOwner<AuthConnection>, ConnectorDemand
       this.#connector.grow();
       return;
     }
-    const question = this.#queue.shift();
-    if (question === undefined) {
+    const question = this.#questions.next(this.#options.environment.now());
+    if (question === null) {
       this.#options.budget.idleAppeared();
       return;
     }
-    question.sentAtMs = this.#options.environment.now();
     this.#asked.set(connection, question);
     connection.ask(this.place.sql, question.userName);
     this.#connector.shrink();
   }
 
   /** What the answer means. Whatever is strange is an error, and never somebody's secret. */
-  #conclude({ userName, sentAtMs, answer, fail }: Question, result: AuthAnswer): void {
+  #conclude(question: AuthQuestion, result: AuthAnswer): void {
+    const { userName } = question;
+    const sentAtMs = question.sentAtMs!;
     const refuse = (reason: string): void => {
-      this.#log(`auth_query failed: ${reason}`);
-      fail(new Error(reason));
+      this.#log('auth_query failed', `auth_query failed: ${reason}`);
+      this.#questions.fail(question, reason);
     };
     if ('lost' in result) return refuse(result.lost);
     if ('error' in result) return refuse(withHint(result.error.sqlstate, result.error.message));
     const secret = result.rows === 0 ? null : readAnswer(result, userName);
     if (typeof secret === 'string') return refuse(secret);
-    this.#cache.put(userName, secret, sentAtMs);
-    this.#options.onSecret(userName, secret);
-    answer(secret);
+    // An older question may be answered after a newer one.
+    if (sentAtMs >= (this.#cache.knownSinceMs(userName) ?? sentAtMs)) {
+      this.#cache.put(userName, secret, sentAtMs);
+      this.#options.onSecret(userName, secret);
+    }
+    this.#questions.answer(question, secret);
   }
 
   #onFailure(failure: ServerFailure): void {
-    const { environment, settings } = this.#options;
+    const { environment, settings, shared } = this.#options;
     this.#health.failed(failure, environment.now(), settings.serverLoginRetryMs);
+    if (isServersOwn(failure)) shared?.health.failed(failure, environment.now(), settings.serverLoginRetryMs);
     if (!this.#health.isTemporary && this.#usable === 0) this.#failQueue(failureWords(failure));
   }
 
   #failQueue(reason: string): void {
-    for (const { fail } of this.#queue.splice(0)) fail(new Error(reason));
+    this.#questions.failWaiting(reason);
     this.#connector.shrink();
   }
 
-  #log(message: string): void {
+  /** `cause`: of each only so many lines are written. */
+  #log(cause: string, message: string): void {
     const { databaseName, authUser } = this.place;
-    this.#options.log.warn({ database: databaseName, auth_user: authUser }, message);
+    this.#options.log.warn({ database: databaseName, auth_user: authUser, cause }, message);
   }
+}
+
+/** Not one database's: no other one will be reached now. */
+function isServersOwn(failure: ServerFailure): boolean {
+  return failure.kind !== 'refused' || failure.fields.sqlstate.startsWith('57P');
 }
 
 /** The secret in an answer with rows, or what is wrong with it. */

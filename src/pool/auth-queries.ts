@@ -6,7 +6,9 @@ import type { Secret } from '../auth/secret.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import { resolvePoolSettings } from '../config/pool-settings.ts';
 import type { ServerSecret } from '../server/server-secret.ts';
-import { AuthLane, type AuthLaneOptions, type AuthPlace } from './auth-lane.ts';
+import { AuthLane, type AuthLaneOptions, type AuthPlace, type SharedServer } from './auth-lane.ts';
+import { LoginGate } from './login-gate.ts';
+import { ServerHealth } from './server-health.ts';
 
 export interface AuthQueriesOptions
   extends Pick<AuthLaneOptions, 'environment' | 'log' | 'budget' | 'keys' | 'resolver' | 'security'> {
@@ -25,12 +27,16 @@ const CONSOLE = 'pgbouncer';
 /** Databases that come from the fallback are named by clients: only so many are asked at a time. */
 const MAX_FALLBACK_LANES = 50;
 const UNUSED_LANE_MS = 60_000;
+/** All of them together log in so many at a time. */
+const FALLBACK_LOGINS = 2;
 
 export class AuthQueries {
   readonly #options: AuthQueriesOptions;
   readonly #lanes = new Map<string, AuthLane>();
   /** Of an earlier configuration; they finish what they were asked. */
   readonly #retired = new Set<AuthLane>();
+  /** All fallback databases are at one server. */
+  #shared = newSharedServer();
   #config: Config;
   #isStopped = false;
 
@@ -49,15 +55,15 @@ export class AuthQueries {
 
   /**
    * The lane for a client (or, with its user, a server) of `databaseName`, and its key; null if nobody is to be asked.
-   * Throws if there are too many.
+   * `full` if too many are asked already.
    */
-  laneOf(databaseName: string): { readonly key: string; readonly lane: AuthLane } | null {
+  laneOf(databaseName: string): { readonly key: string; readonly lane: AuthLane } | 'full' | null {
     const place = this.#placeOf(databaseName);
     if (place === null || this.#isStopped) return null;
     const key = [place.databaseName, place.authUser, place.sql].join('\0');
     const known = this.#lanes.get(key);
     if (known !== undefined) return { key, lane: known };
-    if (!this.#config.databases.has(place.databaseName)) this.#makeRoom();
+    if (!this.#config.databases.has(place.databaseName) && !this.#makeRoom()) return 'full';
     const lane = this.#create(key, place);
     this.#lanes.set(key, lane);
     return { key, lane };
@@ -66,11 +72,8 @@ export class AuthQueries {
   /** A new configuration: what was asked before is answered, and nothing that was found out before counts any more. */
   reload(config: Config): void {
     this.#config = config;
-    for (const lane of this.#lanes.values()) {
-      lane.retire();
-      this.#retired.add(lane);
-    }
-    this.#lanes.clear();
+    this.#shared = newSharedServer();
+    for (const [key, lane] of this.#lanes) this.#retire(key, lane);
   }
 
   /** `databaseName` null: all of them. What runs in it has been paused, or is to run on other connections. */
@@ -146,6 +149,7 @@ export class AuthQueries {
       ...shared,
       settings,
       place,
+      shared: this.#config.databases.has(place.databaseName) ? null : this.#shared,
       poolSettings: resolvePoolSettings(this.#config, place.database, place.authUser),
       credentials: () => ({
         user: place.authUser,
@@ -161,13 +165,33 @@ export class AuthQueries {
     });
   }
 
-  #makeRoom(): void {
+  /** Whether there is room for one more. */
+  #makeRoom(): boolean {
     const fallback = [...this.#lanes].filter(([, { place }]) => !this.#config.databases.has(place.databaseName));
-    if (fallback.length < MAX_FALLBACK_LANES) return;
-    const empty = fallback.find(([, lane]) => lane.isEmpty);
-    if (empty === undefined) throw new Error('too many databases of the fallback "*" are asked: set auth_dbname');
-    this.#lanes.delete(empty[0]);
+    if (fallback.length < MAX_FALLBACK_LANES) return true;
+    const resting = fallback.filter(([, { isAtRest }]) => isAtRest);
+    const [first] = resting.toSorted(([, a], [, b]) => a.lastUsedMs - b.lastUsedMs);
+    if (first === undefined) return false;
+    const [key, lane] = first;
+    if (lane.connectionCount > 0) {
+      this.#retire(key, lane);
+    } else {
+      // What it holds of the budget while it waits for its turn is not for the dead.
+      this.#lanes.delete(key);
+      lane.stop();
+    }
+    return true;
   }
+
+  #retire(key: string, lane: AuthLane): void {
+    this.#lanes.delete(key);
+    this.#retired.add(lane);
+    lane.retire();
+  }
+}
+
+function newSharedServer(): SharedServer {
+  return { gate: new LoginGate(FALLBACK_LOGINS), health: new ServerHealth() };
 }
 
 function nameAtServer({ database, databaseName }: { database: DatabaseConfig; databaseName: string }): string {

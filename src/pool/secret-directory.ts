@@ -6,6 +6,7 @@ import { PassThroughKeys } from '../auth/pass-through-keys.ts';
 import { PasswordCommands } from '../auth/password-commands.ts';
 import { parseSecret, type Secret } from '../auth/secret.ts';
 import type { SecretSource } from '../auth/secret-source.ts';
+import { FloodLog } from '../base/flood-log.ts';
 import type { Config, DatabaseConfig } from '../config/config.ts';
 import type { ServerSecret } from '../server/server-secret.ts';
 import { AuthQueries, type AuthQueriesOptions } from './auth-queries.ts';
@@ -43,12 +44,14 @@ export class SecretDirectory {
 
   constructor({ users, ...options }: SecretDirectoryOptions) {
     this.#users = users;
-    this.#log = options.log;
+    // Whoever names users and databases need not have proven anything.
+    this.#log = new FloodLog(options.environment, options.log);
     this.#commands = new PasswordCommands(options.environment, options.log);
     this.#config = options.config;
     this.#configured = configuredIn(options.config);
     this.queries = new AuthQueries({
       ...options,
+      log: this.#log,
       secretOf: (authUser) => this.#configuredFor(authUser),
       onSecret: (laneKey, userName, secret) =>
         this.#passThrough.onSecrets(laneKey, userName, secret === null ? [] : [secret]),
@@ -67,15 +70,16 @@ export class SecretDirectory {
 
   /** What clients of this database are held against. */
   sourceFor(databaseName: string): SecretSource {
-    const lane = this.#lane(databaseName)?.lane ?? null;
+    const asked = this.#lane(databaseName);
+    const lane = asked === 'full' ? null : (asked?.lane ?? null);
     return {
       usualKind: lane?.usualKind ?? this.#usualKind,
-      lookup: (userName) => {
+      lookup: (userName, asker) => {
         const local = this.#local(userName);
-        if (local.length > 0 || lane === null) return local;
-        const found = lane.lookup(userName);
-        // Its failure has been logged. It looks like a user who does not exist, for whom nothing is ever right.
-        return found instanceof Promise ? found.catch(() => null) : found;
+        if (local.length > 0) return local;
+        if (lane === null) return asked === 'full' ? 'unavailable' : local;
+        const found = lane.lookup(userName, asker);
+        return found instanceof Promise ? found.catch(() => 'unavailable' as const) : found;
       },
     };
   }
@@ -91,7 +95,8 @@ export class SecretDirectory {
 
   /** A client's proof for this user, who may not exist, was wrong. */
   onRefused(databaseName: string, userName: string): void {
-    if (this.#local(userName).length === 0) this.#lane(databaseName)?.lane.onRefused(userName);
+    const asked = this.#local(userName).length > 0 ? null : this.#lane(databaseName);
+    if (asked !== null && asked !== 'full') asked.lane.onRefused(userName);
   }
 
   /** What we have to log in with as `userName` at the server of `database`, by the name `databaseName`. Never rejects. */
@@ -106,7 +111,7 @@ export class SecretDirectory {
     if (configured !== null) return configured;
     const asked = this.#lane(databaseName);
     // auth_user's own secret is not asked for by logging in as auth_user.
-    if (asked === null || asked.lane.place.authUser === userName) return null;
+    if (asked === null || asked === 'full' || asked.lane.place.authUser === userName) return null;
     const found = asked.lane.lookupForServer(userName);
     if (!(found instanceof Promise)) return this.#provable(asked.key, userName, found);
     return found.then(
@@ -164,16 +169,18 @@ export class SecretDirectory {
   }
 
   #sourceOf(databaseName: string, userName: string): string {
-    return this.#local(userName).length > 0 ? LOCAL : (this.#lane(databaseName)?.key ?? LOCAL);
+    const asked = this.#local(userName).length > 0 ? null : this.#lane(databaseName);
+    return asked === null || asked === 'full' ? LOCAL : asked.key;
   }
 
   #lane(databaseName: string): ReturnType<AuthQueries['laneOf']> {
-    try {
-      return this.queries.laneOf(databaseName);
-    } catch (error) {
-      this.#log.warn({ database: databaseName, error: String(error) }, 'auth_query is not run');
-      return null;
+    const asked = this.queries.laneOf(databaseName);
+    if (asked === 'full') {
+      const cause = 'auth_query is not run';
+      const message = `${cause}: too many databases of the fallback "*" are asked, set auth_dbname`;
+      this.#log.warn({ database: databaseName, cause }, message);
     }
+    return asked;
   }
 }
 

@@ -41,8 +41,8 @@ export type AuthAnswer =
   /** Its rows: of more than one only the first is kept. */
   | { readonly rows: number; readonly first: readonly (string | null)[] }
   | { readonly error: ErrorFields }
-  /** The connection is lost. */
-  | { readonly lost: string };
+  /** The connection is lost; `byServer`: not because of what the server said or did not say, it ended it or went away. */
+  | { readonly lost: string; readonly byServer: boolean };
 
 export interface AuthConnectionOwner {
   /** It can be asked. */
@@ -112,13 +112,7 @@ export class AuthConnection implements WireReader, LoginListener, MessageHandler
 
   /** Ends it. Whoever waits for an answer hears that it is lost. */
   close(reason: string): void {
-    if (this.#state === 'closing' || this.#state === 'closed') return;
-    const before = this.#state;
-    this.#leave();
-    if (before === 'idle') this.#wire.send(client.TERMINATE_MESSAGE);
-    if (this.#reached) this.#wire.end();
-    else this.#wire.destroy();
-    this.#tellLoss(before, { kind: 'unreachable', reason });
+    this.#close(reason, false);
   }
 
   /** PostgreSQL does not close its side: the socket goes. */
@@ -166,7 +160,7 @@ export class AuthConnection implements WireReader, LoginListener, MessageHandler
   onBytes(buffer: Buffer, start: number, end: number): number {
     if (this.#state === 'closing') return end;
     const used = this.#framer.feed(buffer, start, end);
-    if (this.#broken !== null) this.close(this.#broken);
+    if (this.#broken !== null) this.#close(this.#broken, this.#error !== null && isFatal(this.#error));
     else if (this.#answered) this.#finish();
     return used;
   }
@@ -256,11 +250,21 @@ export class AuthConnection implements WireReader, LoginListener, MessageHandler
     else this.#options.owner.onAuthAnswer(this, answer);
   }
 
+  #close(reason: string, byServer: boolean): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return;
+    const before = this.#state;
+    this.#leave();
+    if (before === 'idle') this.#wire.send(client.TERMINATE_MESSAGE);
+    if (this.#reached) this.#wire.end();
+    else this.#wire.destroy();
+    this.#tellLoss(before, { kind: 'unreachable', reason }, byServer);
+  }
+
   #lose(reason: string, kind: 'unreachable' | 'not-secured' = 'unreachable'): void {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     const before = this.#state;
     this.#leave();
-    this.#tellLoss(before, { kind, reason });
+    this.#tellLoss(before, { kind, reason }, true);
   }
 
   #leave(): void {
@@ -270,10 +274,14 @@ export class AuthConnection implements WireReader, LoginListener, MessageHandler
     this.#become('closing');
   }
 
-  #tellLoss(before: AuthConnectionState, failure: ServerFailure & { readonly reason: string }): void {
+  #tellLoss(
+    before: AuthConnectionState,
+    failure: ServerFailure & { readonly reason: string },
+    byServer: boolean,
+  ): void {
     const { owner } = this.#options;
     if (before === 'connecting' || before === 'preparing') owner.onAuthFailed(this, failure);
-    else if (before === 'asking') owner.onAuthAnswer(this, { lost: failure.reason });
+    else if (before === 'asking') owner.onAuthAnswer(this, { lost: failure.reason, byServer });
   }
 
   #become(state: AuthConnectionState): void {

@@ -37,7 +37,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'CVE-2015-6817',
     file: 'auth/authenticator.ts',
-    from: "return first === undefined ? refuse('no such user') : accept([], first, null);",
+    from: 'return first === undefined ? this.#refuseProof() : accept([], first, null);',
     to: 'return accept([], first ?? null, null);',
     test: 'session/client-login.test.ts',
     name: 'a user without a secret is refused with trust',
@@ -189,8 +189,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'PgBouncer uniform failure',
     file: 'auth/authenticator.ts',
-    from: '    this.#secrets = listOf(found);\n',
-    to: "    this.#secrets = listOf(found);\n    if (this.#secrets.length === 0) return refuse('no such user');\n",
+    from: "    this.#secrets = found === 'unavailable' ? [] : listOf(found);\n",
+    to: "    this.#secrets = found === 'unavailable' ? [] : listOf(found);\n    if (this.#secrets.length === 0) return refuse('no such user');\n",
     test: 'session/login-hardening.test.ts',
     name: 'are told the same, byte for byte',
   },
@@ -477,8 +477,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'CVE-2025-2291',
     file: 'pool/auth-lane.ts',
-    from: 'this.#cache.get(userName, this.lastUsedMs - settings.authQueryCacheTtlMs);',
-    to: 'this.#cache.get(userName, this.lastUsedMs - settings.authQueryCacheTtlMs * 1000);',
+    from: 'const sinceMs = this.lastUsedMs - settings.authQueryCacheTtlMs;',
+    to: 'const sinceMs = this.lastUsedMs - settings.authQueryCacheTtlMs * 1000;',
     test: 'session/auth-query.test.ts',
     name: 'a password that was revoked counts for no longer than that',
   },

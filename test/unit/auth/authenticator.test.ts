@@ -6,6 +6,7 @@ import { DerivedKeys } from '../../../src/auth/derived-keys.ts';
 import { ScramClient } from '../../../src/auth/scram-client.ts';
 import { scramKeys } from '../../../src/auth/scram-messages.ts';
 import { md5Hash, md5Response, type Secret } from '../../../src/auth/secret.ts';
+import type { FoundSecrets } from '../../../src/auth/secret-source.ts';
 import { FakeEnvironment, settled } from './fake-environment.ts';
 
 const USER = 'alice';
@@ -32,7 +33,7 @@ interface Bench {
 
 interface Setting {
   readonly authType: AuthType;
-  readonly secret: Secret | null | Promise<Secret | null> | Error;
+  readonly secret: FoundSecrets | Promise<FoundSecrets> | Error;
   readonly usualKind?: Kind;
   readonly keys?: DerivedKeys;
   readonly environment?: FakeEnvironment;
@@ -124,6 +125,17 @@ const METHODS: [AuthType, Kind, string[], boolean][] = [
   ['scram-sha-256', 'md5', SCRAM, false],
   ['scram-sha-256', 'scram', SCRAM, true],
 ];
+
+test.each(['plain', 'md5', 'scram-sha-256', 'trust'] as const)(
+  'auth_type=%s: whoever cannot be looked up is asked as a stranger is, and refused in the end',
+  async (authType) => {
+    const unavailable = createAuthenticator({ authType, secret: Promise.resolve('unavailable') });
+    const stranger = createAuthenticator({ authType, secret: Promise.resolve(null) });
+    expect(await answerAll(unavailable)).toEqual({ outcome: 'refused', reason: 'secret unavailable' });
+    expect(await answerAll(stranger)).toEqual({ outcome: 'refused', reason: 'no such user' });
+    expect(requestTypes(unavailable)).toEqual(requestTypes(stranger));
+  },
+);
 
 describe.each(METHODS)('auth_type %s with a %s secret', (authType, kind, asked, possible) => {
   test(`the right password is ${possible ? 'accepted' : 'refused'}`, async () => {
