@@ -205,10 +205,7 @@ export class Pool
   onServerLoggedIn(server: ServerConnection): void {
     this.connects++;
     if (this.globals.logConnections) this.#log.connected(server);
-    if (this.dedicated.owns(server)) {
-      this.dedicated.loggedIn(server);
-      return;
-    }
+    if (this.dedicated.owns(server)) return this.dedicated.loggedIn(server);
     this.connector.succeeded(server);
     const { connectQuery } = this.settings;
     if (connectQuery === null || server.closeWhenFree !== null) {
