@@ -84,12 +84,7 @@ const SETTLE_CHECK_MS = 10;
  * running.
  */
 export async function createPooler(config: object | string, overrides: PoolerOverrides = {}): Promise<Pooler> {
-  return startPooler(typeof config === 'string' ? loadConfig(config) : configFromObject(config), overrides);
-}
-
-/** See `createPooler`. */
-export async function startPooler(config: Config, overrides: PoolerOverrides = {}): Promise<Pooler> {
-  const pooler = new Pooler(config, overrides);
+  const pooler = new Pooler(typeof config === 'string' ? loadConfig(config) : configFromObject(config), overrides);
   await pooler.start();
   return pooler;
 }

@@ -13,8 +13,8 @@ import { demoBanner, startDemo } from './demo.ts';
 import { EmbeddedPostgresError } from './embedded-postgres-install.ts';
 import { NodeEnvironment } from './net/node-environment.ts';
 import { PidFile } from './pid-file.ts';
-import { createPooler, type PoolerOverrides, startPooler, VERSION } from './pooler.ts';
-import { handleSignals } from './signals.ts';
+import { createPooler, Pooler, type PoolerOverrides, VERSION } from './pooler.ts';
+import { exitWith, handleSignals } from './signals.ts';
 import { StartError } from './start-error.ts';
 import { becomeUser } from './system-user.ts';
 import { inheritedSockets, Systemd } from './systemd.ts';
@@ -95,11 +95,15 @@ async function runPooler(config: Config, overrides: PoolerOverrides): Promise<vo
   let systemd: Systemd | null = null;
   const onReloading = (): Promise<void> => systemd?.reloading() ?? Promise.resolve();
   const onReload = (): void => void systemd?.ready('serving');
-  const pooler = await startPooler(config, { ...overrides, onReloading, onReload });
+  const pooler = new Pooler(config, { ...overrides, onReloading, onReload });
+  const onEnd = (): Promise<void> => Promise.resolve();
+  systemd = new Systemd(process.env, clock, pooler.log);
+  // Before it says that it listens: from then on a signal must not end it by the system's own way.
+  handleSignals({ pooler, systemd, onEnd });
+  await pooler.start();
+  exitWith(pooler, onEnd);
   const files = [pidfile, logfile].filter((file) => file !== null);
   becomeUser(user, files, pooler.log);
-  systemd = new Systemd(process.env, clock, pooler.log);
-  handleSignals({ pooler, systemd, onEnd: () => Promise.resolve() });
   await systemd.ready('serving');
 }
 
@@ -109,6 +113,7 @@ async function runDemo(): Promise<void> {
     const pooler = await createPooler(demo.config);
     const systemd = new Systemd({}, new NodeEnvironment(noDial), pooler.log);
     handleSignals({ pooler, systemd, onEnd: () => demo.stop() });
+    exitWith(pooler, () => demo.stop());
     process.stdout.write(demoBanner(demo, { pooler: pooler.address, metrics: pooler.metricsAddress }));
   } catch (error) {
     await demo.stop();

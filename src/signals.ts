@@ -38,6 +38,9 @@ export function handleSignals({ pooler, systemd, onEnd }: SignalHandlers): void 
     if (pooler.isPaused) pooler.log.info({ signal: 'SIGUSR2' }, 'continuing from PAUSE');
     pooler.resume();
   });
-  // The console can end it, too.
+}
+
+/** The console can end it, too. Not while it starts: what ends it then is an error. */
+export function exitWith(pooler: Pooler, onEnd: () => Promise<void>): void {
   void pooler.closed.then(onEnd).then(() => process.exit(0));
 }
