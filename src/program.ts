@@ -96,15 +96,19 @@ async function runPooler(config: Config, overrides: PoolerOverrides): Promise<vo
   const onReloading = (): Promise<void> => systemd?.reloading() ?? Promise.resolve();
   const onReload = (): void => void systemd?.ready('serving');
   const pooler = new Pooler(config, { ...overrides, onReloading, onReload });
-  const onEnd = (): Promise<void> => Promise.resolve();
   systemd = new Systemd(process.env, clock, pooler.log);
   // Before it says that it listens: from then on a signal must not end it by the system's own way.
-  handleSignals({ pooler, systemd, onEnd });
+  handleSignals({ pooler, systemd, onEnd: nothingMore });
   await pooler.start();
-  exitWith(pooler, onEnd);
+  exitWith(pooler, nothingMore);
   const files = [pidfile, logfile].filter((file) => file !== null);
   becomeUser(user, files, pooler.log);
   await systemd.ready('serving');
+}
+
+/** Nothing else has to end in order. */
+function nothingMore(): Promise<void> {
+  return Promise.resolve();
 }
 
 async function runDemo(): Promise<void> {
