@@ -519,8 +519,7 @@ export class Pooler {
     await closed;
     await this.#settled(() => this.#registry.isDeserted && !this.#hasServers());
     await this.#listeners.close();
-    this.#registry.endLogins(report);
-    this.#registry.endCancels(report);
+    this.#registry.endLoginsAndCancels(report);
     this.#peers.close();
     await this.#settled(() => this.#registry.sockets === 0 && !this.#hasServers());
     this.#reloadTimer?.cancel();
@@ -534,8 +533,7 @@ export class Pooler {
   /** Ends everything that is still there. */
   #cut(): void {
     void this.#listeners.close();
-    this.#registry.endLogins(errors.shuttingDown());
-    this.#registry.endCancels(errors.shuttingDown());
+    this.#registry.endLoginsAndCancels(errors.shuttingDown());
     for (const client of this.#registry.clients) client.close('shutdown', errors.shuttingDown());
     for (const pool of this.#router.pools) pool.closeServers('shutdown');
   }

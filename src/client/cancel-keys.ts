@@ -1,30 +1,16 @@
 /**
- * The cancel keys of clients. Before protocol 3.2 they have 8 bytes, in PgBouncer's own layout so that its peers
- * understand them: byte 0 random with the top bit clear (libpq reads the process id as signed); 1–2 peer id,
- * little-endian; 3 worker; 4–7 random, but the two low bits of byte 7 are the hops that the key may still travel.
- * A client that has a server of its own from its login on is told that one's process id instead of bytes 0–3, if there
- * are no peers. Since 3.2, and without peers (a PgBouncer drops long keys), they have 32, of which no peer hears: 0–3 are
- * the process id alone, random with the top bit clear as long as there is no real one to be told; 4–5 peer id; 6 worker;
- * 7–31 random.
+ * The cancel keys of clients: who has which. A client that has a server of its own from its login on is told that one's
+ * process id in its key, if there are no peers, whose numbers need the place. With peers all keys are short, for a
+ * PgBouncer drops long ones.
  */
 import type { Environment } from '../base/environment.ts';
+import { LONG_KEY_BYTES, SHORT_KEY_BYTES, setHops, setRoute } from '../protocol/cancel-key.ts';
 import { LONG_KEYS_MINOR } from '../protocol/protocol-version.ts';
-
-export const SHORT_KEY_BYTES = 8;
-export const LONG_KEY_BYTES = 32;
-
-/** Peer id and worker; there is but one worker. */
-const ROUTING_BYTES = 3;
-const SHORT_ROUTING_AT = 1;
-const LONG_ROUTING_AT = 4;
 
 const RANDOM_AHEAD_BYTES = 1024;
 
 /** libpq reads it as signed. */
 const MAX_PID = 0x7fff_ffff;
-
-/** Keys are issued with both bits set, and looked up so, whatever a peer has counted down. */
-const HOPS_MASK = 0x03;
 
 export class CancelKeys<Client> {
   readonly #environment: Environment;
@@ -48,11 +34,8 @@ export class CancelKeys<Client> {
       const isLong = minor >= LONG_KEYS_MINOR && this.#peerId === 0;
       const key = this.#draw(isLong ? LONG_KEY_BYTES : SHORT_KEY_BYTES);
       key[0] = key[0]! & 0x7f;
-      const routingAt = isLong ? LONG_ROUTING_AT : SHORT_ROUTING_AT;
-      key.fill(0, routingAt, routingAt + ROUTING_BYTES);
-      key.writeUInt16LE(this.#peerId, routingAt);
+      setRoute(key, this.#peerId);
       if (pid > 0 && pid <= MAX_PID && this.#peerId === 0) key.writeUInt32BE(pid);
-      setHops(key);
       if (!this.#clients.has(textOf(key))) return key;
     }
   }
@@ -82,11 +65,6 @@ export class CancelKeys<Client> {
     setHops(issued);
     return this.#clients.get(textOf(issued)) ?? null;
   }
-}
-
-/** Only a short key counts hops. */
-function setHops(key: Buffer): void {
-  if (key.length === SHORT_KEY_BYTES) key[7] = key[7]! | HOPS_MASK;
 }
 
 function textOf(key: Buffer): string {

@@ -154,9 +154,9 @@ export class ClientRegistry implements ClientListener {
     for (const login of [...this.logins, ...this.entering]) if (!login.isCancel) login.onShutdown(report);
   }
 
-  /** Ends those that are left when there is nobody more whom they could mean. */
-  endCancels(report: ErrorReport): void {
-    for (const login of this.logins) login.onShutdown(report);
+  /** The same for cancels, too, when there is nobody more whom they could mean. */
+  endLoginsAndCancels(report: ErrorReport): void {
+    for (const login of [...this.logins, ...this.entering]) login.onShutdown(report);
   }
 
   /** Why one more client of `database` and `user` cannot come in; null if it can. */

@@ -6,6 +6,7 @@ import type { Environment } from '../base/environment.ts';
 import type { Config, PeerConfig } from '../config/config.ts';
 import type { Resolver } from '../net/resolver.ts';
 import type { ServerSecurity } from '../net/server-security.ts';
+import { routeOf, withOneHopLess } from '../protocol/cancel-key.ts';
 import { HostFinder } from './host-finder.ts';
 import { PeerLane } from './peer-lane.ts';
 
@@ -15,12 +16,6 @@ export interface PeersOptions {
   readonly security: ServerSecurity;
   readonly config: Config;
 }
-
-/** A cancel key that says where it comes from, in PgBouncer's layout: see `CancelKeys`. */
-const ROUTED_KEY_BYTES = 8;
-const PEER_AT = 1;
-const HOPS_AT = 7;
-const HOPS_MASK = 0x03;
 
 interface Peer {
   readonly config: PeerConfig;
@@ -73,14 +68,11 @@ export class Peers {
    * names no peer, or has no hop left: two poolers that hold each other for a third one would pass it on for ever.
    */
   passOn(key: Buffer, onOver: () => void): boolean {
-    if (this.#ownId === 0 || key.length !== ROUTED_KEY_BYTES) return false;
-    const id = key.readUInt16LE(PEER_AT);
-    const hops = key[HOPS_AT]! & HOPS_MASK;
-    const peer = id === this.#ownId ? undefined : this.#peers.get(id);
-    if (peer === undefined || hops === 0) return false;
-    const passed = Buffer.from(key);
-    passed[HOPS_AT]! -= 1;
-    peer.lane.send(passed, onOver);
+    const route = routeOf(key);
+    if (this.#ownId === 0 || route === null || route.hops === 0 || route.peerId === this.#ownId) return false;
+    const peer = this.#peers.get(route.peerId);
+    if (peer === undefined) return false;
+    peer.lane.send(withOneHopLess(key), onOver);
     return true;
   }
 

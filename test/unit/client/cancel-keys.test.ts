@@ -1,6 +1,7 @@
 /** Cancel keys: PgBouncer's layout before protocol 3.2, longer ones since; looked up whole, never the same twice. */
 import { describe, expect, test } from 'vitest';
-import { CancelKeys, LONG_KEY_BYTES, SHORT_KEY_BYTES } from '../../../src/client/cancel-keys.ts';
+import { CancelKeys } from '../../../src/client/cancel-keys.ts';
+import { LONG_KEY_BYTES, SHORT_KEY_BYTES } from '../../../src/protocol/cancel-key.ts';
 import { VirtualEnvironment } from '../../support/virtual-environment.ts';
 
 /** Which bits of 200 keys were ever 1, and which ever 0. */
